@@ -1,0 +1,34 @@
+# Language, warnings, hardening and sanitizers: the interface library `flags` that every target links.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+include(CheckPIESupported)
+check_pie_supported()
+
+set(MDFRONT_SANITIZE "" CACHE STRING "Sanitizers, as -fsanitize takes them: address,undefined or thread")
+
+find_program(CCACHE ccache)
+if(CCACHE)
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})
+    set(CMAKE_C_COMPILER_LAUNCHER ${CMAKE_CXX_COMPILER_LAUNCHER})
+endif()
+
+add_library(flags INTERFACE)
+target_compile_options(flags INTERFACE
+    -Wall -Wextra -Wconversion -Wshadow -Werror
+    -fstack-protector-strong -fstack-clash-protection -fcf-protection
+    $<$<BOOL:${CCACHE}>:-fpch-preprocess>)
+target_link_options(flags INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
+target_compile_definitions(flags INTERFACE _GLIBCXX_ASSERTIONS
+    $<$<CONFIG:Release>:_FORTIFY_SOURCE=2> MDFRONT_VERSION="${PROJECT_VERSION}")
+if(MDFRONT_SANITIZE)
+    target_compile_options(flags INTERFACE -fsanitize=${MDFRONT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_link_options(flags INTERFACE -fsanitize=${MDFRONT_SANITIZE})
+endif()
+
+set(CMAKE_CXX_FLAGS_RELEASE "-O2")
+set(CMAKE_C_FLAGS_RELEASE "-O2")
+set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g")
+set(CMAKE_C_FLAGS_DEBUG "-O1 -g")

@@ -1,0 +1,4 @@
+#include "base/log.h"
+int main() {
+    return 0;
+}

@@ -1,0 +1,111 @@
+// A managed domain: a set of names that share certificates, and how to get and keep them. The
+// fields are mod_md's directives (mod_md.md, section 1), resolved: inheritance from [md] has been
+// applied.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+
+namespace md {
+
+/// MDRenewMode.
+enum class RenewMode : uint8_t { Manual = 0, Auto = 1, Always = 2 };
+/// MDRequireHttps.
+enum class RequireHttps : uint8_t { Off, Temporary, Permanent };
+
+/// MDPrivateKeys: one certificate per spec.
+struct KeySpec {
+    enum class Type : uint8_t { Default, Rsa, Ec };
+    Type type = Type::Default;
+    int bits = 0;       // Rsa; 0: the default, 2048
+    std::string curve;  // Ec: as written, e.g. "P-256", "secp384r1"
+
+    /// mod_md.md 3.3: "" for RSA and Default, else ".<curve in lower case>".
+    std::string file_suffix() const;
+    /// The key in md-status' `cert`: "rsa" or the curve as written.
+    std::string status_name() const;
+    bool operator==(const KeySpec&) const = default;
+};
+
+/// A time slice: an absolute length, or a percentage of a lifetime (mod_md.md 1.2, "window").
+struct Window {
+    int percent = 0;  // used if length is zero
+    base::Duration length{0};
+
+    /// Length of this slice within `lifetime`, whole seconds as mod_md computes it.
+    base::Duration of(base::Duration lifetime) const;
+    /// "33%", "21d".
+    std::string text() const;
+    /// Default unit d. `error` says why not: no format, or percent must be less than 100.
+    static std::optional<Window> parse(std::string_view text, std::string& error);
+    bool operator==(const Window&) const = default;
+};
+
+/// ExternalAccountBinding; both empty: none.
+struct ExternalAccount {
+    std::string kid;
+    std::string hmac;  // base64url
+    bool empty() const { return kid.empty(); }
+    bool operator==(const ExternalAccount&) const = default;
+};
+
+struct Domain {
+    std::string name;                   // the first of names; the store's directory
+    std::vector<std::string> names;     // normalised, no duplicates, in the order configured
+    std::vector<std::string> contacts;  // URIs
+    bool auto_members = true;           // MDMembers
+
+    std::vector<std::string> ca_urls;  // effective: at least one
+    std::string ca_protocol = "ACME";
+    std::string agreement;                // "" if not accepted
+    std::vector<std::string> challenges;  // configured list; empty: choose by reachability
+    std::string ca_certificate_file;      // MDCACertificateFile
+    ExternalAccount external_account;
+    std::string profile;
+    bool profile_mandatory = false;
+    std::string http_proxy;
+
+    std::vector<KeySpec> private_keys;  // empty: one Default
+    bool must_staple = false;
+    RenewMode renew_mode = RenewMode::Auto;
+    Window renew_window{33, {}};
+    Window warn_window{10, {}};
+    bool renew_via_ari = true;
+    RequireHttps require_https = RequireHttps::Off;
+    bool stapling = false;
+    std::vector<std::string> certificate_files;  // MDCertificateFile: static
+    std::vector<std::string> certificate_key_files;
+
+    /// What the configuration knows and the engine needs, not stored by mod_md as settings:
+    bool used = true;                         // some site serves one of the names
+    std::vector<std::string> acme_tls_names;  // names whose listener speaks acme-tls/1
+
+    /// At least one: Default if nothing is configured.
+    std::vector<KeySpec> key_specs() const;
+    /// mod_md.md 2.1: some name equals or pattern-matches `dns_name`.
+    bool contains(std::string_view dns_name) const;
+    /// Names without those covered by a wildcard of the same domain, in order: what is put in an
+    /// order.
+    std::vector<std::string> minimal_names() const;
+    bool is_static() const { return !certificate_files.empty(); }
+};
+
+/// Settings of the engine as a whole ([md] keys that are not per domain).
+struct EngineSettings {
+    std::string store_dir;
+    base::Duration check_interval = std::chrono::hours{12};
+    base::Duration initial_delay{0};
+    base::Duration retry_delay = std::chrono::seconds{30};
+    int retry_failover = 13;
+    base::Duration activation_delay{0};
+    bool http_reachable = true;   // MDPortMap and our listeners: the CA's port 80 arrives at us
+    bool https_reachable = true;  // … and port 443
+    int domains_in_parallel = 8;
+    std::string user_agent;  // "mdfront/<version>"
+};
+
+}  // namespace md

@@ -1,0 +1,52 @@
+// A job: the record of a domain's current renewal, kept as job.json (mod_md.md 3.6).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "md/problem.h"
+#include "md/store.h"
+
+namespace md {
+
+struct LogEntry {
+    base::Time when{};
+    std::string type;    // "starting", "progress", "finished", "renewal-error", "message-…", …
+    std::string status;  // the problem's type, or ""
+    std::string detail;
+};
+
+struct Job {
+    std::string name;
+    bool finished = false;
+    bool notified = false;
+    bool notified_renewed = false;
+    std::optional<base::Time> next_run;
+    std::optional<base::Time> last_run;
+    std::optional<base::Time> valid_from;
+    int errors = 0;                   // consecutive failures
+    Problem last{0, {}, {}, {}, {}};  // status 0: no error
+    std::string activity;             // what the drive is doing now, for people
+    std::vector<LogEntry> log;        // newest first
+
+    static constexpr size_t log_max = 128;
+    void note(base::Time when, std::string type, std::string status, std::string detail);
+};
+
+/// nullopt: no file, or one that cannot be read (it is then set aside as job.json.bad-<time>,
+/// logged).
+Outcome<std::optional<Job>> load_job(Store& store, Group group, const std::string& name,
+                                     base::Time now);
+Outcome<void> save_job(Store& store, Group group, const Job& job);
+std::string job_to_json(const Job& job, bool with_log);
+
+/// min(retry_delay × 2^(errors−1), 24 h), saturating; 24 h at once for input-related problems; then
+/// a jitter of r/256 with r uniform in −128..127 (mod_md.md 4.4); never below what the CA asked
+/// for.
+base::Duration retry_after(int errors, const Problem& problem, base::Duration retry_delay,
+                           base::Random& random);
+
+}  // namespace md

@@ -1,0 +1,115 @@
+// The io_uring engine of one worker: one ring, its buffers, timers, mailbox, listeners and streams
+// (design.md, section 4). Created, run and destroyed on the worker's thread.
+//
+// A turn of the loop: drain completions (bounded) → timers → mailbox → deferred work → one
+// submit-and-wait with the next deadline as its timeout.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "net/address.h"
+#include "net/buffer_pool.h"
+#include "net/mailbox.h"
+#include "net/stream.h"
+#include "net/timer_wheel.h"
+
+namespace net {
+
+/// Sizes of one engine. The defaults are the production ones; tests go down to 4 entries and 4
+/// buffers.
+struct LoopOptions {
+    uint32_t sq_entries = 1024;
+    uint32_t cq_entries = 16384;
+    uint32_t small_buffers = 1024;     // × 2 KiB
+    uint32_t large_buffers = 256;      // × 16.5 KiB; a power of two, like small_buffers
+    uint32_t connections_max = 65536;  // accepted streams; accept stops there and resumes at 90 %
+    size_t chunks_max = 8192;          // × 17 KiB
+    size_t chunks_idle_max = 256;
+};
+
+/// Work to be done at the end of the current turn, when no handler is on the stack: mostly
+/// destruction. Embedded in its owner, which run() may delete.
+class Deferred {
+  public:
+    virtual void run_deferred() noexcept = 0;
+
+  protected:
+    ~Deferred() = default;
+
+  private:
+    friend class EventLoop;
+    Deferred* next_deferred_ = nullptr;
+    bool is_deferred_ = false;
+};
+
+/// Gives an accepted stream its handler.
+class AcceptHandler {
+  public:
+    virtual ~AcceptHandler() = default;
+    /// Must call stream.set_handler() or stream.close().
+    virtual void on_accept(Stream& stream) noexcept = 0;
+};
+
+/// What happened in a loop since it was made; read by the same thread only.
+struct LoopCounters {
+    uint64_t accepted = 0;
+    uint64_t accept_errors = 0;
+    uint64_t connected = 0;
+    uint64_t bytes_received = 0;
+    uint64_t bytes_sent = 0;
+    uint64_t stale_completions = 0;
+    uint64_t buffer_starvations = 0;
+    uint64_t cq_overflows = 0;
+    uint64_t turns = 0;
+    uint32_t connections = 0;  // accepted and not closed
+};
+
+class EventLoop {
+  public:
+    /// On failure `message` of the error's text is made by explain_ring_error().
+    static base::Result<std::unique_ptr<EventLoop>> create(const LoopOptions& options);
+    ~EventLoop();
+    EventLoop(const EventLoop&) = delete;
+    EventLoop& operator=(const EventLoop&) = delete;
+
+    /// Runs until stop(). May be called again.
+    void run();
+    /// One turn, waiting at most `wait_ms`: for tests and for loops inside other loops.
+    void turn(uint64_t wait_ms);
+    /// Ends run() after the current turn. This thread; others post to the mailbox.
+    void stop();
+
+    /// Takes over a bound, listening socket (see net/listener.h). The handler must outlive it.
+    base::Status add_listener(int fd, AcceptHandler& handler);
+    /// Closes all listeners; streams go on.
+    void close_listeners();
+
+    /// A stream in state Connecting; on_connected() or on_closed() follows. Chunks may be queued at
+    /// once. Fails only for lack of descriptors or memory.
+    base::Result<Stream*> connect(const Address& address, uint64_t timeout_ms,
+                                  StreamHandler& handler, ReceiveMode mode, BufferKind buffers);
+    /// Takes over a connected socket: for socket pairs in tests and descriptors from elsewhere.
+    Stream& adopt(int fd, StreamHandler& handler, ReceiveMode mode, BufferKind buffers);
+
+    /// Runs `work` at the end of this turn. Queuing it twice is one run.
+    void defer(Deferred& work);
+
+    Mailbox& mailbox();  // thread-safe
+    TimerWheel& timers();
+    ChunkPool& chunks();
+    /// Monotonic milliseconds, read once per turn.
+    uint64_t now_ms() const;
+    const LoopCounters& counters() const;
+    /// Streams that exist, closing ones included.
+    size_t streams() const;
+};
+
+/// Why io_uring is not to be had and what to change, in one sentence (faults.md 4.3): sysctl,
+/// seccomp, kernel version or memory limit. `errno_value` is what io_uring_setup gave.
+std::string explain_ring_error(int errno_value);
+
+}  // namespace net

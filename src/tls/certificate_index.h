@@ -1,0 +1,63 @@
+// Which certificates belong to which name: an immutable snapshot, looked up by SNI in each
+// handshake.
+//
+// Names are spread over shards by hash; changing one name copies its shard and the table of shards,
+// and shares all the rest (design.md, section 2.3). Built and published by one thread, read by all
+// workers.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tls/certificate.h"
+
+namespace tls {
+
+/// The certificates for one name: at most one per key type, the best first. `staples[i]` belongs to
+/// `certificates[i]` and to no other; empty: none.
+struct CertificateSet {
+    std::vector<std::shared_ptr<const Certificate>> certificates;
+    std::vector<std::shared_ptr<const Der>> staples;
+};
+
+using CertificateSetPtr = std::shared_ptr<const CertificateSet>;
+
+class CertificateIndex {
+  public:
+    CertificateIndex();
+
+    /// Exact name, else "*." and its parent, else null. `name` as it came in the ClientHello: case
+    /// and a trailing dot do not matter. Never allocates.
+    const CertificateSetPtr* find(std::string_view name) const;
+    /// For clients without SNI or with a name nobody knows; null: such handshakes get
+    /// unrecognized_name.
+    const CertificateSetPtr& fallback() const { return default_; }
+    size_t size() const { return size_; }
+
+    /// A copy in which `names` (normalised) map to `set`; a null set removes them.
+    std::shared_ptr<const CertificateIndex> with(const std::vector<std::string>& names,
+                                                 CertificateSetPtr set) const;
+    std::shared_ptr<const CertificateIndex> with_default(CertificateSetPtr set) const;
+
+  private:
+    struct Shard;
+    static constexpr size_t shard_count = 256;
+
+    std::vector<std::shared_ptr<const Shard>> shards_;
+    CertificateSetPtr default_;
+    size_t size_ = 0;
+};
+
+/// Live tls-alpn-01 answers by name (RFC 8737). Small and rebuilt whole.
+struct ChallengeCertificates {
+    struct Entry {
+        std::string name;
+        std::shared_ptr<const Certificate> certificate;
+    };
+    std::vector<Entry> entries;  // sorted by name
+    const Certificate* find(std::string_view name) const;
+};
+
+}  // namespace tls

@@ -1,0 +1,63 @@
+// Everything one worker needs to serve TLS: a library context, an SSL_CTX per policy, readers of
+// the snapshots, and a bounded cache of decoded certificates.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "base/snapshot.h"
+#include "tls/certificate_index.h"
+#include "tls/session.h"
+#include "tls/ticket_keys.h"
+
+namespace tls {
+
+/// Mozilla's server-side profiles: which versions, suites, groups and curves are offered.
+enum class Policy : uint8_t {
+    Modern,        ///< TLS 1.3 only
+    Intermediate,  ///< TLS 1.2 (ECDHE with AEAD) and 1.3
+};
+
+/// What all workers share; lives as long as the process.
+struct Snapshots {
+    base::Published<CertificateIndex> certificates;
+    base::Published<ChallengeCertificates> challenges;
+    base::Published<TicketKeys> ticket_keys;
+};
+
+struct ContextOptions {
+    Policy policy = Policy::Intermediate;
+    size_t certificates_decoded_max = 4096;
+};
+
+/// Counts of one worker.
+struct TlsCounters {
+    uint64_t full_handshakes = 0;
+    uint64_t resumed_handshakes = 0;
+    uint64_t challenge_handshakes = 0;
+    uint64_t failed_handshakes = 0;
+};
+
+class ServerContext {
+  public:
+    /// Worker's thread. Fails with OpenSSL's reason.
+    static base::Result<std::unique_ptr<ServerContext>> create(const ContextOptions& options,
+                                                               const Snapshots& snapshots);
+    ~ServerContext();
+    ServerContext(const ServerContext&) = delete;
+    ServerContext& operator=(const ServerContext&) = delete;
+
+    /// A session for an accepted connection; null if memory is out. The context must outlive it.
+    std::unique_ptr<Session> accept();
+    const TlsCounters& counters() const;
+
+  private:
+    struct Impl;
+    explicit ServerContext(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tls

@@ -1,0 +1,77 @@
+// The server's side of one TLS connection as a codec: ciphertext in, plaintext out and back. It
+// never sees a socket; its owner moves the bytes. Two implementations are foreseen (design.md,
+// section 5): SslSession on OpenSSL's SSL, and later a record layer of our own.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "base/result.h"
+#include "tls/certificate.h"
+
+namespace tls {
+
+enum class Version : uint8_t { Unknown, Tls12, Tls13 };
+
+/// What the handshake settled. Filled when Session::handshake_done(); views live as long as the
+/// session.
+struct SessionInfo {
+    Version version = Version::Unknown;
+    bool resumed = false;
+    bool challenge = false;        ///< acme-tls/1 was negotiated: close, no HTTP (RFC 8737)
+    std::string_view server_name;  ///< SNI, normalised; "" if there was none
+    std::string_view alpn;         ///< "http/1.1", "acme-tls/1" or ""
+    std::string_view cipher;       ///< OpenSSL's name
+    const Certificate* certificate =
+        nullptr;  ///< the one presented, or that would have been if resumed
+};
+
+class Session {
+  public:
+    virtual ~Session() = default;
+
+    enum class State : uint8_t {
+        Ok,          ///< plaintext was produced, or (0 bytes) go on: call again
+        NeedInput,   ///< all that was fed is used up
+        NeedOutput,  ///< the output has no room: send it and call again
+        Closed,      ///< the peer sent close_notify
+        Failed,      ///< fatal: send what stands in the output (an alert), then close. See error()
+    };
+    struct Read {
+        State state;
+        size_t size;  ///< plaintext bytes written
+    };
+
+    /// Ciphertext to be read in place by the following read() calls. The bytes must stay valid
+    /// until read() says NeedInput or keep_input() is called. Only when the last ones are used up.
+    virtual void feed(std::span<const uint8_t> ciphertext) = 0;
+    /// Copies what was fed and not used yet, so that the fed bytes may go. Bounded by the size fed.
+    virtual void keep_input() = 0;
+    virtual bool has_input() const = 0;
+
+    /// Drives the handshake and opens records into `plaintext` (at least 16 KiB for full speed).
+    /// Handshake bytes, tickets and alerts are appended to `output`'s room; `produced` says how
+    /// many.
+    virtual Read read(std::span<uint8_t> plaintext, std::span<uint8_t> output,
+                      size_t& produced) = 0;
+
+    /// Seals all of `plaintext` (1..16384 bytes) into one or more records in `output`, which has
+    /// room for plaintext.size() + overhead_max; gives the bytes written, 0 if the session has
+    /// failed. Needs handshake_done().
+    virtual size_t write(std::span<const uint8_t> plaintext, std::span<uint8_t> output) = 0;
+    static constexpr size_t plaintext_max = 16384;
+    static constexpr size_t overhead_max = 256;
+
+    /// Writes close_notify (RFC 8446 6.1) into `output`; bytes written, 0 if nothing is to be said.
+    virtual size_t close(std::span<uint8_t> output) = 0;
+
+    virtual bool handshake_done() const = 0;
+    virtual const SessionInfo& info() const = 0;
+    /// Why it Failed; for the log, e.g. "no shared cipher", "unrecognized name \"x\"".
+    virtual std::string_view error() const = 0;
+};
+
+}  // namespace tls

@@ -1,0 +1,31 @@
+// Keys that seal session tickets (RFC 5077, RFC 8446 4.6.1): our own, in memory only, rotated.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/random.h"
+
+namespace tls {
+
+struct TicketKey {
+    std::array<uint8_t, 16> name{};
+    std::array<uint8_t, 32> aes{};   // AES-256-CBC
+    std::array<uint8_t, 32> hmac{};  // HMAC-SHA256
+    base::Time made{};
+    ~TicketKey();  // wipes
+};
+
+/// The current key first, then at most two previous ones that still open tickets.
+struct TicketKeys {
+    std::vector<std::shared_ptr<const TicketKey>> keys;
+
+    static constexpr std::chrono::hours lifetime{12};
+    /// A copy with a fresh current key; the oldest beyond three drops out.
+    std::shared_ptr<const TicketKeys> rotated(base::Random& random, base::Time now) const;
+};
+
+}  // namespace tls
