@@ -3,9 +3,8 @@ set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
-set(CMAKE_POSITION_INDEPENDENT_CODE ON)
-include(CheckPIESupported)
-check_pie_supported()
+# PIE by explicit flags, the same for libraries and programs: they share one precompiled header.
+set(CMAKE_POSITION_INDEPENDENT_CODE OFF)
 
 set(MDFRONT_SANITIZE "" CACHE STRING "Sanitizers, as -fsanitize takes them: address,undefined or thread")
 
@@ -18,9 +17,9 @@ endif()
 add_library(flags INTERFACE)
 target_compile_options(flags INTERFACE
     -Wall -Wextra -Wconversion -Wshadow -Werror
-    -fstack-protector-strong -fstack-clash-protection -fcf-protection
-    $<$<BOOL:${CCACHE}>:-fpch-preprocess>)
-target_link_options(flags INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
+    -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection
+    $<$<BOOL:${CCACHE}>:$<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>>)
+target_link_options(flags INTERFACE -pie -Wl,-z,relro,-z,now,-z,noexecstack)
 target_compile_definitions(flags INTERFACE _GLIBCXX_ASSERTIONS
     $<$<CONFIG:Release>:_FORTIFY_SOURCE=2> MDFRONT_VERSION="${PROJECT_VERSION}")
 if(MDFRONT_SANITIZE)

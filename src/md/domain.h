@@ -17,6 +17,16 @@ enum class RenewMode : uint8_t { Manual = 0, Auto = 1, Always = 2 };
 /// MDRequireHttps.
 enum class RequireHttps : uint8_t { Off, Temporary, Permanent };
 
+/// How far a domain is, as mod_md numbers it (mod_md.md 3.6). Expired is read as Complete.
+enum class DomainState : uint8_t {
+    Unknown = 0,
+    Incomplete = 1,
+    Complete = 2,
+    Expired = 3,
+    Error = 4,
+    MissingInformation = 5
+};
+
 /// MDPrivateKeys: one certificate per spec.
 struct KeySpec {
     enum class Type : uint8_t { Default, Rsa, Ec };
@@ -68,6 +78,8 @@ struct Domain {
     std::string profile;
     bool profile_mandatory = false;
     std::string http_proxy;
+    std::string http_proxy_ca_file;       // MDHttpProxyCACertificateFile
+    std::string challenge_dns01_command;  // MDChallengeDns01, if the domain has its own
 
     std::vector<KeySpec> private_keys;  // empty: one Default
     bool must_staple = false;

@@ -33,6 +33,9 @@ struct Problem {
 /// For Result<T, Problem>. `detail` names the thing concerned.
 Problem make_problem(int status, std::string detail);
 
+/// What job.json's status-description says: errno's text, or APR's for its own numbers.
+std::string status_description(int status);
+
 template <typename T>
 using Outcome = base::Result<T, Problem>;
 

@@ -17,6 +17,9 @@ namespace md {
 /// mod_md.md 3.1.
 enum class Group : uint8_t { Accounts, Archive, Challenges, Domains, Staging, Tmp, Ocsp };
 
+/// The directory's name: "accounts", "archive", …
+std::string_view group_name(Group group);
+
 class Store {
   public:
     virtual ~Store() = default;
@@ -46,6 +49,10 @@ class Store {
     /// mod_md.md 3.7 step 6: domains/<name> → archive/<name>.<n>, tmp/<name> → domains/<name>, so
     /// that a kill at any point leaves the old or the new set to be found at the next start.
     virtual Outcome<void> activate_tmp(const std::string& name) = 0;
+    /// A file that cannot be understood: kept beside as <aspect>.bad-<seconds of now> for people to
+    /// look at, gone for us (faults.md ST-08). The default copies; a file store renames.
+    virtual Outcome<void> set_aside(Group group, const std::string& name, const std::string& aspect,
+                                    base::Time now);
 };
 
 }  // namespace md

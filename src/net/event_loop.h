@@ -6,18 +6,23 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <deque>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "net/address.h"
 #include "net/buffer_pool.h"
 #include "net/mailbox.h"
+#include "net/ring.h"
 #include "net/stream.h"
 #include "net/timer_wheel.h"
 
 namespace net {
+
+class Acceptor;
+class StreamTable;
 
 /// Sizes of one engine. The defaults are the production ones; tests go down to 4 entries and 4
 /// buffers.
@@ -70,8 +75,10 @@ struct LoopCounters {
 
 class EventLoop {
   public:
-    /// On failure `message` of the error's text is made by explain_ring_error().
+    /// The calling thread's loop. A failure's text is made by explain_ring_error().
     static base::Result<std::unique_ptr<EventLoop>> create(const LoopOptions& options);
+    /// Closes everything; streams that still exist end without on_closed(), as their owners may be
+    /// gone. Chunks taken from chunks() must be back.
     ~EventLoop();
     EventLoop(const EventLoop&) = delete;
     EventLoop& operator=(const EventLoop&) = delete;
@@ -80,7 +87,7 @@ class EventLoop {
     void run();
     /// One turn, waiting at most `wait_ms`: for tests and for loops inside other loops.
     void turn(uint64_t wait_ms);
-    /// Ends run() after the current turn. This thread; others post to the mailbox.
+    /// Ends run() after the current turn, or the next run() at once. This thread; others post to the mailbox.
     void stop();
 
     /// Takes over a bound, listening socket (see net/listener.h). The handler must outlive it.
@@ -98,14 +105,76 @@ class EventLoop {
     /// Runs `work` at the end of this turn. Queuing it twice is one run.
     void defer(Deferred& work);
 
-    Mailbox& mailbox();  // thread-safe
-    TimerWheel& timers();
-    ChunkPool& chunks();
+    Mailbox& mailbox() { return mailbox_; }  // thread-safe
+    TimerWheel& timers() { return timers_; }
+    ChunkPool& chunks() { return chunks_; }
     /// Monotonic milliseconds, read once per turn.
-    uint64_t now_ms() const;
-    const LoopCounters& counters() const;
+    uint64_t now_ms() const { return now_ms_; }
+    const LoopCounters& counters() const { return counters_; }
     /// Streams that exist, closing ones included.
     size_t streams() const;
+
+  private:
+    friend class Acceptor;
+    friend class Stream;
+    friend struct LoopProbe;  // tests
+
+    /// A stream that waits for something, by name: it may be closed before its turn comes.
+    struct Waiter {
+        uint32_t slot;
+        uint32_t generation;
+    };
+
+    explicit EventLoop(const LoopOptions& options);
+    base::Status start();
+
+    void drain_completions();
+    void dispatch(const Completion& completion);
+    void dispatch_stale(const Tag& tag, const Completion& completion);
+    void run_work();
+    void run_streams();
+    void run_deferred();
+    void feed_starved();
+    void retry_waiting();
+    bool has_work() const { return work_ != nullptr || deferred_ != nullptr; }
+
+    // For streams.
+    BufferGroup& group(BufferKind kind) { return kind == BufferKind::Small ? small_ : large_; }
+    void enqueue(Stream& stream);
+    void add_starved(Stream& stream);
+    void add_retry(Stream& stream);
+    Stream::Outgoing* lend_queue();
+    void return_queue(Stream::Outgoing* queue);
+    /// The end of a stream: closes its descriptor, tells its handler, frees its slot.
+    void release(Stream& stream);
+
+    LoopOptions options_;
+    LoopCounters counters_;
+    uint64_t now_ms_;
+    bool stopping_ = false;
+    bool in_turn_ = false;
+    bool mail_waits_ = false;
+    bool mail_armed_ = false;
+
+    // Groups outlive the ring, chunks and timers outlive the streams that use them.
+    ChunkPool chunks_;
+    TimerWheel timers_;
+    Mailbox mailbox_;
+    BufferGroup small_;
+    BufferGroup large_;
+    std::unique_ptr<Ring> ring_;
+    std::unique_ptr<StreamTable> table_;
+    std::unique_ptr<Acceptor> acceptor_;
+
+    Stream* work_ = nullptr;
+    Stream** work_end_ = &work_;
+    Deferred* deferred_ = nullptr;
+    Deferred** deferred_end_ = &deferred_;
+    std::vector<std::unique_ptr<Stream::Outgoing>> idle_queues_;
+    std::deque<Waiter> starved_[2];  // by BufferKind, first come first served
+    uint64_t returned_before_[2] = {};
+    std::vector<Waiter> retry_;
+    Timer retry_timer_;
 };
 
 /// Why io_uring is not to be had and what to change, in one sentence (faults.md 4.3): sysctl,

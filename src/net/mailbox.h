@@ -20,7 +20,7 @@ class Mailbox {
     void post(std::function<void()> work);
     /// Loop's side: runs what has arrived.
     void drain();
-    /// Readable while messages may wait.
+    /// Readable while messages may wait. Loop's side.
     int event_fd() const { return event_.fd(); }
 
   private:

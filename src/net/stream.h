@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "base/result.h"
@@ -19,7 +20,9 @@
 
 namespace net {
 
+class BufferGroup;
 class EventLoop;
+struct Completion;
 
 /// The owner's side of a stream. Default thread: the stream's worker.
 class StreamHandler {
@@ -43,8 +46,7 @@ enum class ReceiveMode : uint8_t {
     /// Multishot: one arm for many receives; pausing costs a cancel. For the client side.
     Multishot,
     /// One receive at a time, armed anew when the handler returns and is not paused. For the
-    /// backend
-    /// side: natural back-pressure without a cancel.
+    /// backend side: natural back-pressure without a cancel.
     OneShot,
 };
 
@@ -71,7 +73,8 @@ class Stream {
     bool can_send() const;
     /// Bytes queued and not yet taken by the kernel.
     size_t unsent() const;
-    /// Queues a filled chunk; needs can_send() and size() > 0. Sent in order.
+    /// Queues a filled chunk; needs can_send() and size() > 0. Sent in order. On a stream that broke
+    /// and whose on_closed() is on its way, can_send() is false and a chunk is dropped.
     void send(Chunk chunk);
 
     /// Sends what is queued, then FIN; the other direction stays open (half-close).
@@ -89,8 +92,86 @@ class Stream {
     Address peer() const;
     /// Our end.
     Address local() const;
-    /// Milliseconds (loop time) of the last received or sent byte: for idle limits.
-    EventLoop& loop() const;
+    EventLoop& loop() const { return loop_; }
+
+  private:
+    friend class Acceptor;
+    friend class EventLoop;
+    friend class StreamTable;
+
+    enum class State : uint8_t { Free, Connecting, Open, Draining, Closing };
+    /// Chunks that wait; lent by the loop while there are any.
+    struct Outgoing;
+    /// Received bytes that wait for resume().
+    struct Held;
+    /// What only connecting and draining need.
+    struct Waiting;
+
+    static constexpr uint8_t op_receive = 1;
+    static constexpr uint8_t op_send = 2;
+    static constexpr uint8_t op_connect = 4;
+
+    Stream(EventLoop& loop, uint32_t slot);
+    ~Stream();
+    void open(int fd, State state, StreamHandler* handler, ReceiveMode mode, BufferKind buffers);
+    /// Closed and told: the next one to use this slot has another generation.
+    void free();
+
+    // From the loop.
+    void on_accepted() noexcept;
+    void on_connect_done(int result) noexcept;
+    void on_receive(const Completion& completion, BufferGroup& group) noexcept;
+    void on_sent(int result) noexcept;
+    void on_timer() noexcept;
+    /// What was put off until no handler is on the stack: cancelling, delivering, closing.
+    void run_work() noexcept;
+    /// Arms again what failed for lack of memory or buffers.
+    void retry() noexcept;
+
+    void start_connect(const Address& address, uint64_t timeout_ms);
+    void arm_receive();
+    void receive_ended(int result);
+    void hold(std::span<const uint8_t> bytes);
+    void deliver_held();
+    void start_send();
+    void drop_queue();
+    void send_failed(int result);
+    void queue_empty();
+    void begin_close(base::Error error);
+    Waiting& waiting();
+
+    EventLoop& loop_;
+    StreamHandler* handler_ = nullptr;
+    Outgoing* outgoing_ = nullptr;
+    std::unique_ptr<Held> held_;
+    std::unique_ptr<Waiting> waiting_;
+    Stream* next_work_ = nullptr;
+    base::Error error_;  // for on_closed(), once Closing; before: what broke sending
+    int fd_ = -1;
+    uint32_t slot_;
+    uint32_t generation_ = 0;
+    State state_ = State::Free;
+    ReceiveMode mode_ = ReceiveMode::Multishot;
+    BufferKind buffers_ = BufferKind::Small;
+    BufferKind armed_buffers_ = BufferKind::Small;
+    uint8_t ops_ = 0;  // in flight
+    bool accepted_ : 1 = false;
+    bool paused_ : 1 = false;
+    bool armed_multishot_ : 1 = false;
+    bool cancelling_ : 1 = false;      // the receive in flight
+    bool backed_up_ : 1 = false;       // receives one at a time until the owner keeps up
+    bool poll_first_ : 1 = false;      // nothing was left to receive
+    bool ended_ : 1 = false;           // FIN came
+    bool end_held_ : 1 = false;        // and the owner does not know
+    bool starved_ : 1 = false;         // in the loop's list of streams without a buffer
+    bool retrying_ : 1 = false;        // in the loop's list of streams without memory
+    bool send_broken_ : 1 = false;     // what can still be received comes first, then on_closed()
+    bool shutdown_wanted_ : 1 = false;
+    bool shutdown_done_ : 1 = false;
+    bool aborting_ : 1 = false;
+    bool queued_ : 1 = false;  // in the loop's list of work
 };
+// An idle connection is this and its socket, nothing else.
+static_assert(sizeof(Stream) <= 112);
 
 }  // namespace net

@@ -2,6 +2,7 @@
 // fires late by at most one tick, never early.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -31,9 +32,9 @@ class Timer {
     void* owner_;
     Callback callback_;
     TimerWheel* wheel_ = nullptr;
-    Timer* previous_ = nullptr;
     Timer* next_ = nullptr;
-    uint64_t deadline_ms_ = 0;
+    Timer** link_ = nullptr;  // what points to this timer: the list's head or the one before
+    uint64_t tick_ = 0;       // when it is due
 };
 
 class TimerWheel {
@@ -58,13 +59,11 @@ class TimerWheel {
     static constexpr uint64_t tick_ms = 16;
     static constexpr size_t slots = 4096;  // 65 s around; longer deadlines go round again
 
-    struct Slot {
-        Timer* first = nullptr;
-    };
     void link(Timer& timer);
     void unlink(Timer& timer);
 
-    std::vector<Slot> slots_;
+    std::vector<Timer*> slots_;
+    std::array<uint64_t, slots / 64> occupied_{};  // a bit per slot that may have timers
     uint64_t now_ms_;
     uint64_t tick_;  // the last tick that was run
     size_t armed_ = 0;

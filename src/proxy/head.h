@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -40,8 +41,10 @@ enum class FieldId : uint8_t {
     XForwardedPort,
     XForwardedProto,
     XForwardedServer,
+    XForwardedOther,  // any other name that begins with X-Forwarded-
     XRealIp,
 };
+constexpr size_t field_ids = static_cast<size_t>(FieldId::XRealIp) + 1;
 
 struct Field {
     std::string_view name;   // as sent
@@ -49,6 +52,7 @@ struct Field {
     std::string_view line;   // the whole line with its CRLF: what is passed on unchanged
     FieldId id = FieldId::Other;
     bool nominated = false;  // named by a Connection field: hop-by-hop (RFC 9110 7.6.1)
+    bool has_underscore = false;  // in its name: CGI reads it as '-' (faults.md H1-10)
 };
 
 enum class Framing : uint8_t {
@@ -76,21 +80,24 @@ struct Head {
 struct RequestHead : Head {
     std::string_view method;
     std::string_view target;  // origin-form or "*"; of an absolute-form what follows the authority
-    std::string_view
-        host_sent;  // Host (or the authority of an absolute-form) as sent, with its port
+    /// Host (or, in HTTP/1.0 without one, the authority of an absolute-form) as sent, with its port.
+    std::string_view host_sent;
     /// Host, lower case, without port and trailing dot; IPv6 literals keep their brackets. "" if
     /// HTTP/1.0 had none. Stands in storage of its own.
     std::string_view host;
     std::array<char, 256> host_storage;
-    bool expect_continue = false;
+    bool expect_continue = false;  // a body is announced and waits for 100 (Continue)
     bool is_head = false;        // HEAD
     bool is_idempotent = false;  // RFC 9110 9.2.2
-    bool is_websocket = false;   // upgrade, and Upgrade is exactly "websocket" on a GET
+    bool is_websocket = false;   // upgrade, and Upgrade is exactly "websocket" on a bodiless GET
 };
 
 struct ResponseHead : Head {
     int status = 0;
     std::string_view reason;
+    /// Content-Length of a response to HEAD or of a 304: what a GET would have (RFC 9110 8.6). No
+    /// body follows (framing is None); it may be passed on.
+    std::optional<uint64_t> declared_length;
     /// Keep-Alive: timeout=N, max=M, as httpd announces them; -1: not announced.
     int keep_alive_timeout_s = -1;
     int keep_alive_max = -1;

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "proxy/head.h"
+#include "proxy/head_guard.h"
 
 namespace proxy {
 
@@ -17,26 +18,21 @@ struct ParseResult {
     State state = State::Incomplete;
     size_t consumed =
         0;  ///< Complete: bytes of the head, its empty line (and a CRLF before it) included
-    int status = 0;  ///< Bad: 400, 405, 414, 417, 431, 501, 505 (requests) or 502 (responses)
+    int status = 0;  ///< Bad: 400, 405, 414, 417, 431, 505 (requests) or 502 (responses)
     const char* reason = "";  ///< Bad: the word for the log, e.g. "bare-lf", "te-and-cl"
 };
 
-/// Progress over a head that comes in pieces, so that a byte at a time is not scanned
-/// quadratically. reset() before each message.
-struct HeadProgress {
-    size_t scanned = 0;
-    void reset() { scanned = 0; }
-};
-
 /// `bytes`: everything received since the last message's end, from its first byte; the same bytes
-/// and more at the next call. `head` is filled when Complete; its views point into `bytes`.
+/// and more at the next call. `head` is filled when Complete; its views point into `bytes` (or to
+/// literals). The verdict does not depend on how the bytes were cut (H1-50).
 ParseResult parse_request(std::string_view bytes, HeadProgress& progress, RequestHead& head);
 
 /// `to_head`: it answers a HEAD request. 1xx are heads of their own. Framing is RFC 9112 6.3.
 ParseResult parse_response(std::string_view bytes, HeadProgress& progress, bool to_head,
                            ResponseHead& head);
 
-/// Which field a name is; case does not matter. Cheap: length and first letter decide most.
+/// Which field a name is; case does not matter. `name` holds no control bytes. Cheap: length, first
+/// and last letter decide nearly all.
 FieldId field_id(std::string_view name);
 
 /// Calls `each(token)` for the elements of a comma-separated list (RFC 9110 5.6.1), trimmed, empty

@@ -18,10 +18,15 @@ constexpr size_t field_name_bytes_max = 256;
 /// A response's head: one chunk less TLS overhead, so that it is sealed in one record (faults.md
 /// BE-11).
 constexpr size_t response_head_bytes_max = 16 * 1024;
+/// Names in Connection fields: each is compared with each field, so that 32 times 100 short
+/// comparisons are the most that a head can cost. Browsers send one or two.
+constexpr size_t connection_options_max = 32;
 /// Trailers (H1-35).
 constexpr size_t trailer_bytes_max = 16 * 1024;
-/// Chunk framing may not outweigh data: refused when more than 100 kB of framing came with less
-/// than ten times as much data (H1-31, H1-32).
+constexpr size_t trailer_fields_max = 100;
+/// Chunk framing may not outweigh data: a client is refused when more than 100 kB of framing came
+/// with less data than that (H1-31, H1-32). One-byte chunks have five bytes of framing per byte and
+/// are stopped; events of seven bytes and more each can be streamed for ever.
 constexpr size_t chunk_overhead_free_bytes = 100 * 1000;
 constexpr size_t chunk_extension_bytes_max = 1024;
 /// Interim responses relayed before the final one (BE-08).

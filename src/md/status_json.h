@@ -1,0 +1,55 @@
+// What the engine tells the world in mod_md's JSON: md-status and certificate-status (mod_md.md
+// 7.1, 7.2).
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "md/domain_json.h"
+#include "md/job.h"
+#include "tls/certificate.h"
+
+namespace md {
+
+/// The OCSP side of a served certificate.
+struct StapleReport {
+    std::string status;  // "good", "revoked", "unknown"
+    std::optional<base::Time> from;
+    std::optional<base::Time> until;
+    std::optional<Job> renewal;
+};
+
+/// A certificate as it is shown.
+struct ShownCertificate {
+    std::string label;  // "rsa", "P-256"; static files "0", "1", …
+    std::shared_ptr<const tls::Certificate> certificate;
+    std::optional<StapleReport> staple;
+};
+
+/// Everything that is told of one domain.
+struct DomainStatus {
+    StoredDomain stored;
+    std::vector<ShownCertificate> served;
+    std::vector<ShownCertificate> staged;
+    std::optional<Job> job;  // the renewal in staging
+    std::optional<base::Time> renew_at;
+    bool renewal_due = false;
+    bool watched = false;
+    int error = 0;  // errno if collecting failed
+};
+
+/// The list, without logs, sorted by name: {"version": …, "managed-domains": […]}.
+std::string md_status_list(std::span<const DomainStatus> domains);
+/// One domain with its logs.
+std::string md_status(const DomainStatus& status);
+/// Body of /.httpd/certificate-status.
+std::string certificate_status(const DomainStatus& status);
+
+/// RFC 9773 4.1: base64url of the AKI key identifier, '.', base64url of the serial's DER content;
+/// "" if the certificate has no such key identifier.
+std::string ari_certificate_id(std::span<const uint8_t> leaf_der);
+
+}  // namespace md

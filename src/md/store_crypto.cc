@@ -1,0 +1,127 @@
+#include "md/store_crypto.h"
+
+#include <openssl/bio.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/pkcs12.h>
+#include <openssl/x509.h>
+
+#include <cerrno>
+#include <climits>
+#include <memory>
+
+namespace md {
+
+namespace {
+
+template <auto free_function>
+struct Freed {
+    template <typename T>
+    void operator()(T* object) const {
+        free_function(object);
+    }
+};
+using BioPtr = std::unique_ptr<BIO, Freed<BIO_free>>;
+using PkeyPtr = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
+using Pkcs8Ptr = std::unique_ptr<PKCS8_PRIV_KEY_INFO, Freed<PKCS8_PRIV_KEY_INFO_free>>;
+using EncryptedPtr = std::unique_ptr<X509_SIG, Freed<X509_SIG_free>>;
+
+// What OpenSSL 3 in mod_md writes (mod_md.md 3.4). The pass phrase is 48 random bytes, so that the
+// number of iterations adds nothing to its strength.
+constexpr int iterations = 2048;
+
+/// What OpenSSL complains about first; empties its queue.
+std::string openssl_reason() {
+    const unsigned long code = ERR_get_error();
+    ERR_clear_error();
+    const char* reason = code != 0 ? ERR_reason_error_string(code) : nullptr;
+    return reason != nullptr ? reason : "no reason given";
+}
+
+Problem failed(std::string_view what) {
+    return make_problem(EINVAL, fmt::format("{} ({})", what, openssl_reason()));
+}
+
+BioPtr reading(std::string_view text) {
+    return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+}
+
+std::string contents(BIO* bio) {
+    char* data = nullptr;
+    const long size = BIO_get_mem_data(bio, &data);
+    return {data, static_cast<size_t>(size)};
+}
+
+/// Never ask a terminal: a server has none.
+int no_pass_phrase(char*, int, int, void*) {
+    return -1;
+}
+
+Outcome<PkeyPtr> read_plain(std::string_view pem) {
+    if (pem.size() > INT_MAX) return make_problem(EFBIG, "the private key is too large");
+    const BioPtr bio = reading(pem);
+    PkeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_pass_phrase, nullptr));
+    if (!key) return failed("the private key cannot be read");
+    return key;
+}
+
+}  // namespace
+
+Outcome<std::string> encrypt_key(std::string_view pem, std::span<const uint8_t> pass_phrase) {
+    auto key = read_plain(pem);
+    if (!key.ok()) return key.error();
+    const Pkcs8Ptr info(EVP_PKEY2PKCS8(key->get()));
+    if (!info) return failed("the private key has no PKCS#8 form");
+    // With -1 as the algorithm the cipher makes it PBES2; the salt (8 bytes) is chosen inside.
+    const EncryptedPtr encrypted(
+        PKCS8_encrypt(-1, EVP_aes_256_cbc(), reinterpret_cast<const char*>(pass_phrase.data()),
+                      static_cast<int>(pass_phrase.size()), nullptr, 0, iterations, info.get()));
+    if (!encrypted) return failed("the private key cannot be encrypted");
+    const BioPtr out(BIO_new(BIO_s_mem()));
+    if (!out || PEM_write_bio_PKCS8(out.get(), encrypted.get()) != 1) {
+        return failed("the encrypted private key cannot be written");
+    }
+    return contents(out.get());
+}
+
+Outcome<std::string> decrypt_key(std::string_view pem, std::span<const uint8_t> pass_phrase) {
+    if (pem.size() > INT_MAX) return make_problem(EFBIG, "the private key is too large");
+    const BioPtr bio = reading(pem);
+    const EncryptedPtr encrypted(PEM_read_bio_PKCS8(bio.get(), nullptr, no_pass_phrase, nullptr));
+    if (!encrypted) return failed("this is no encrypted private key");
+    const Pkcs8Ptr info(PKCS8_decrypt(encrypted.get(),
+                                      reinterpret_cast<const char*>(pass_phrase.data()),
+                                      static_cast<int>(pass_phrase.size())));
+    if (!info) return failed("the private key cannot be decrypted");
+    const PkeyPtr key(EVP_PKCS82PKEY(info.get()));
+    if (!key) return failed("the decrypted private key cannot be understood");
+    const BioPtr out(BIO_new(BIO_s_secmem()));
+    if (!out || PEM_write_bio_PKCS8PrivateKey(out.get(), key.get(), nullptr, nullptr, 0, nullptr,
+                                              nullptr) != 1) {
+        return failed("the private key cannot be written");
+    }
+    return contents(out.get());
+}
+
+bool is_encrypted_key(std::string_view pem) {
+    return pem.find("-----BEGIN ENCRYPTED PRIVATE KEY-----") != std::string_view::npos;
+}
+
+std::string to_pem(std::string_view label, std::span<const uint8_t> der) {
+    std::string body(4 * ((der.size() + 2) / 3) + 1, '\0');
+    const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(body.data()), der.data(),
+                                     static_cast<int>(der.size()));
+    body.resize(static_cast<size_t>(size));
+    std::string pem = fmt::format("-----BEGIN {}-----\n", label);
+    for (size_t at = 0; at < body.size(); at += 64) {
+        pem.append(body, at, 64);
+        pem += '\n';
+    }
+    pem += fmt::format("-----END {}-----\n", label);
+    OPENSSL_cleanse(body.data(), body.size());
+    return pem;
+}
+
+}  // namespace md

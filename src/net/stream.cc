@@ -1,0 +1,480 @@
+#include "net/stream.h"
+
+#include <netinet/in.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "net/event_loop.h"
+#include "net/ring.h"
+#include "net/stream_parts.h"
+#include "net/stream_table.h"
+
+namespace net {
+
+namespace {
+
+/// How long finish() tries to get rid of what is queued when the peer does not read.
+constexpr uint64_t flush_timeout_ms = 30'000;
+/// How long finish() reads on after its FIN.
+constexpr uint64_t linger_timeout_ms = 2'000;
+/// Held bytes are delivered in pieces that a receiver knows from the wire.
+constexpr size_t held_piece_bytes = large_buffer_bytes;
+
+/// The connection is dead for sending; what came before may still be there to be received.
+bool is_peer_gone(int result) {
+    return result == -EPIPE || result == -ECONNRESET || result == -ETIMEDOUT;
+}
+
+}  // namespace
+
+// ---- Set-up ----
+
+Stream::Stream(EventLoop& loop, uint32_t slot) : loop_(loop), slot_(slot) {}
+
+Stream::~Stream() {
+    base::check(ops_ == 0);
+    base::check(outgoing_ == nullptr);
+}
+
+void Stream::open(int fd, State state, StreamHandler* handler, ReceiveMode mode,
+                  BufferKind buffers) {
+    base::check(state_ == State::Free);
+    handler_ = handler;
+    error_ = {};
+    fd_ = fd;
+    state_ = state;
+    mode_ = mode;
+    buffers_ = buffers;
+    accepted_ = false;
+    paused_ = false;
+    armed_multishot_ = false;
+    cancelling_ = false;
+    backed_up_ = false;
+    poll_first_ = false;
+    ended_ = false;
+    end_held_ = false;
+    starved_ = false;
+    retrying_ = false;
+    send_broken_ = false;
+    shutdown_wanted_ = false;
+    shutdown_done_ = false;
+    aborting_ = false;
+}
+
+void Stream::free() {
+    base::check(ops_ == 0);
+    base::check(!queued_);
+    held_.reset();
+    waiting_.reset();
+    handler_ = nullptr;
+    fd_ = -1;
+    state_ = State::Free;
+    generation_ = (generation_ + 1) & Tag::generation_mask;
+}
+
+void Stream::set_handler(StreamHandler& handler) {
+    handler_ = &handler;
+}
+
+Stream::Waiting& Stream::waiting() {
+    if (!waiting_) {
+        const auto callback = [](void* owner) noexcept { static_cast<Stream*>(owner)->on_timer(); };
+        waiting_.reset(new Waiting{Timer(this, callback), {}});
+    }
+    return *waiting_;
+}
+
+void Stream::start_connect(const Address& address, uint64_t timeout_ms) {
+    base::check(state_ == State::Connecting);
+    Waiting& w = waiting();
+    w.address = address;
+    loop_.timers_.arm(w.timer, timeout_ms);
+    ops_ |= op_connect;
+    loop_.ring_->connect({Op::Connect, generation_, slot_}, fd_, w.address.data(),
+                         w.address.length());
+}
+
+void Stream::on_accepted() noexcept {
+    // The handler was set, or the stream closed (event_loop.h, AcceptHandler).
+    base::check(handler_ != nullptr || state_ == State::Closing);
+    arm_receive();
+}
+
+void Stream::on_connect_done(int result) noexcept {
+    ops_ = static_cast<uint8_t>(ops_ & ~op_connect);
+    if (state_ == State::Closing) {
+        if (ops_ == 0) loop_.enqueue(*this);
+        return;
+    }
+    base::check(state_ == State::Connecting);
+    if (result == -EINTR || result == -EAGAIN) {  // faults.md PR-08
+        ops_ |= op_connect;
+        loop_.ring_->connect({Op::Connect, generation_, slot_}, fd_, waiting_->address.data(),
+                             waiting_->address.length());
+        return;
+    }
+    if (result < 0) return begin_close(base::system_error(result, "connect"));
+
+    waiting_.reset();
+    state_ = State::Open;
+    poll_first_ = true;  // whoever is connected to speaks second
+    ++loop_.counters_.connected;
+    handler_->on_connected();
+    if (outgoing_ != nullptr) {
+        start_send();
+    } else if (shutdown_wanted_) {
+        queue_empty();
+    }
+    arm_receive();
+}
+
+void Stream::on_timer() noexcept {
+    if (state_ == State::Connecting) {
+        begin_close({base::ErrorDomain::Net, 0, "connect timed out"});
+    } else if (state_ == State::Draining) {
+        begin_close({});
+    }
+}
+
+// ---- Receiving ----
+
+void Stream::set_buffers(BufferKind kind) {
+    buffers_ = kind;
+    if ((ops_ & op_receive) != 0 && armed_multishot_ && armed_buffers_ != kind) loop_.enqueue(*this);
+}
+
+bool Stream::paused() const {
+    return paused_;
+}
+
+void Stream::pause() {
+    if (state_ > State::Open || paused_) return;
+    paused_ = true;
+    // A receive that stands by itself is left to end by itself. The multishot is cancelled when
+    // the handlers of this turn are through: many a pause is over by then.
+    if ((ops_ & op_receive) != 0 && armed_multishot_) loop_.enqueue(*this);
+}
+
+void Stream::resume() {
+    if (!paused_) return;
+    paused_ = false;
+    if (held_ || end_held_) {
+        loop_.enqueue(*this);
+    } else {
+        arm_receive();
+    }
+}
+
+void Stream::arm_receive() {
+    if ((ops_ & op_receive) != 0 || ended_ || paused_ || held_ || starved_) return;
+    if (state_ != State::Open && state_ != State::Draining) return;
+    const Op op = buffers_ == BufferKind::Small ? Op::ReceiveSmall : Op::ReceiveLarge;
+    armed_buffers_ = buffers_;
+    armed_multishot_ = mode_ == ReceiveMode::Multishot && !backed_up_;
+    ops_ |= op_receive;
+    loop_.ring_->receive({op, generation_, slot_}, fd_, loop_.group(buffers_).id(),
+                         armed_multishot_, poll_first_);
+}
+
+void Stream::on_receive(const Completion& completion, BufferGroup& group) noexcept {
+    if (!completion.more()) {
+        ops_ = static_cast<uint8_t>(ops_ & ~op_receive);
+        cancelling_ = false;
+    }
+    if (completion.has_buffer()) {
+        if (completion.result > 0) {
+            const auto size = static_cast<size_t>(completion.result);
+            const std::span<uint8_t> bytes = group.bytes(completion.buffer(), size);
+            loop_.counters_.bytes_received += size;
+            if (state_ == State::Open) {
+                if (paused_ || held_) [[unlikely]] {
+                    hold(bytes);
+                } else {
+                    handler_->on_data(bytes);
+                }
+            }
+        }
+        group.give_back(completion.buffer());
+    }
+    if ((ops_ & op_receive) != 0) return;  // the multishot goes on
+
+    if (state_ == State::Closing) {
+        if (ops_ == 0) loop_.enqueue(*this);
+    } else if (completion.result > 0) {
+        poll_first_ = !completion.more_waiting();
+        // After a pause, receives come one at a time, so that back-pressure costs no more cancels
+        // and no more copies, until the owner has taken everything there was.
+        if (backed_up_ && !paused_ && poll_first_) backed_up_ = false;
+        arm_receive();
+    } else {
+        receive_ended(completion.result);
+    }
+}
+
+void Stream::receive_ended(int result) {
+    switch (-result) {
+        case 0:
+            ended_ = true;
+            if (send_broken_) return begin_close(error_);
+            if (state_ == State::Draining) {
+                if (shutdown_done_) begin_close({});
+            } else if (paused_ || held_) {
+                end_held_ = true;
+            } else {
+                handler_->on_end();
+            }
+            return;
+        case ECANCELED:  // ours, or somebody's who is none of our business (faults.md PR-08)
+        case EINTR:
+        case EAGAIN:
+            return arm_receive();
+        case ENOBUFS:
+            ++loop_.counters_.buffer_starvations;
+            return loop_.add_starved(*this);
+        case ENOMEM:
+            return loop_.add_retry(*this);
+    }
+    if (send_broken_) return begin_close(error_);
+    if (held_) {
+        // What came before the error is delivered before it. A reset end is no orderly one: the
+        // error follows when the owner resumes.
+        error_ = base::system_error(result, "receive");
+        send_broken_ = true;
+        ended_ = true;
+        end_held_ = true;
+        drop_queue();
+        return;
+    }
+    begin_close(state_ == State::Draining ? base::Error{} : base::system_error(result, "receive"));
+}
+
+void Stream::hold(std::span<const uint8_t> bytes) {
+    if (!held_) held_ = std::make_unique<Held>();
+    // A copy: a stream that has to wait must not keep the buffers that others receive with.
+    held_->bytes.insert(held_->bytes.end(), bytes.begin(), bytes.end());
+}
+
+void Stream::deliver_held() {
+    // Not ours during the calls, so that close() and finish() inside them need not spare it.
+    std::unique_ptr<Held> held = std::move(held_);
+    while (held && state_ == State::Open && !paused_) {
+        const size_t size = std::min(held->bytes.size() - held->delivered, held_piece_bytes);
+        const std::span<uint8_t> piece(held->bytes.data() + held->delivered, size);
+        held->delivered += size;
+        const bool last = held->delivered == held->bytes.size();
+        handler_->on_data(piece);
+        if (last) held.reset();
+    }
+    if (state_ != State::Open) return;
+    if (held) {
+        held_ = std::move(held);
+    } else if (end_held_ && !paused_) {
+        end_held_ = false;
+        if (send_broken_) return begin_close(error_);
+        handler_->on_end();
+    } else {
+        arm_receive();
+    }
+}
+
+// ---- Sending ----
+
+bool Stream::can_send() const {
+    return (state_ == State::Open || state_ == State::Connecting) && !shutdown_wanted_ &&
+           !send_broken_ && (outgoing_ == nullptr || outgoing_->count < chunks_queued_max);
+}
+
+size_t Stream::unsent() const {
+    if (outgoing_ == nullptr) return 0;
+    size_t bytes = 0;
+    for (const Chunk& chunk : outgoing_->chunks) bytes += chunk.size();
+    return bytes - outgoing_->sent;
+}
+
+void Stream::send(Chunk chunk) {
+    base::check(chunk.size() > 0);
+    if (state_ > State::Open || send_broken_) return;
+    base::check(!shutdown_wanted_);
+    if (outgoing_ == nullptr) outgoing_ = loop_.lend_queue();
+    outgoing_->push(std::move(chunk));
+    if (state_ == State::Open && (ops_ & op_send) == 0 && !retrying_) start_send();
+}
+
+void Stream::start_send() {
+    ops_ |= op_send;
+    loop_.ring_->send({Op::Send, generation_, slot_}, fd_,
+                      outgoing_->front().bytes().subspan(outgoing_->sent));
+}
+
+void Stream::on_sent(int result) noexcept {
+    ops_ = static_cast<uint8_t>(ops_ & ~op_send);
+    if (state_ == State::Closing || send_broken_) {
+        drop_queue();
+        if (state_ == State::Closing && ops_ == 0) loop_.enqueue(*this);
+        return;
+    }
+    if (result <= 0) return send_failed(result);
+
+    const auto size = static_cast<size_t>(result);
+    loop_.counters_.bytes_sent += size;
+    outgoing_->sent += size;
+    if (outgoing_->sent < outgoing_->front().size()) return start_send();
+    outgoing_->pop();
+    if (outgoing_->count > 0) {
+        start_send();
+    } else {
+        loop_.return_queue(std::exchange(outgoing_, nullptr));
+        if (shutdown_wanted_) return queue_empty();
+    }
+    if (state_ == State::Open && !shutdown_wanted_) handler_->on_writable();
+}
+
+void Stream::send_failed(int result) {
+    switch (-result) {
+        case 0:
+        case EINTR:
+        case EAGAIN:
+        case ECANCELED:
+            return start_send();
+        case ENOMEM:
+        case ENOBUFS:
+            return loop_.add_retry(*this);
+    }
+    const base::Error error = base::system_error(result, "send");
+    drop_queue();
+    if (state_ == State::Draining) return begin_close({});
+    // A backend that answers early and closes makes us fail while its answer is waiting to be read:
+    // it comes first. The receive ends soon, as the connection does.
+    if (is_peer_gone(result) && (ops_ & op_receive) != 0 && !cancelling_ && !paused_) {
+        send_broken_ = true;
+        error_ = error;
+        return;
+    }
+    begin_close(error);
+}
+
+void Stream::drop_queue() {
+    if (outgoing_ == nullptr) return;
+    // The kernel may still read the chunk in flight.
+    const uint32_t kept = (ops_ & op_send) != 0 ? 1 : 0;
+    while (outgoing_->count > kept) {
+        const uint32_t last = (outgoing_->first + --outgoing_->count) % chunks_queued_max;
+        outgoing_->chunks[last] = Chunk();
+    }
+    if (kept == 0) loop_.return_queue(std::exchange(outgoing_, nullptr));
+}
+
+// ---- Closing ----
+
+void Stream::shutdown_write() {
+    if (state_ > State::Open || shutdown_wanted_) return;
+    shutdown_wanted_ = true;
+    if (state_ == State::Open && outgoing_ == nullptr && !send_broken_) queue_empty();
+}
+
+void Stream::queue_empty() {
+    base::check(shutdown_wanted_);
+    if (!shutdown_done_ && !(state_ == State::Draining && ended_)) {
+        // Fails if the peer has reset the connection; the receive tells that too.
+        (void)::shutdown(fd_, SHUT_WR);
+    }
+    shutdown_done_ = true;
+    if (state_ != State::Draining) return;
+    if (ended_) return begin_close({});
+    loop_.timers_.arm(waiting().timer, linger_timeout_ms);
+}
+
+void Stream::finish() {
+    if (state_ > State::Open) return;
+    if (state_ == State::Connecting || send_broken_) return close();
+    state_ = State::Draining;
+    paused_ = false;
+    held_.reset();
+    end_held_ = false;
+    shutdown_wanted_ = true;
+    if (outgoing_ == nullptr) {
+        queue_empty();
+    } else {
+        loop_.timers_.arm(waiting().timer, flush_timeout_ms);
+    }
+    arm_receive();
+}
+
+void Stream::close() {
+    if (state_ == State::Closing) return;
+    begin_close({});
+}
+
+void Stream::abort() {
+    if (state_ == State::Closing && fd_ < 0) return;
+    const linger now{.l_onoff = 1, .l_linger = 0};
+    // Fails only where there is no reset to send (Unix sockets).
+    (void)::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    if (state_ == State::Closing) return;
+    aborting_ = true;
+    begin_close({});
+}
+
+void Stream::begin_close(base::Error error) {
+    base::check(state_ != State::Free);
+    if (state_ == State::Closing) return;
+    state_ = State::Closing;
+    error_ = error;
+    paused_ = false;
+    if (waiting_) waiting_->timer.cancel();
+    drop_queue();
+    if (ops_ == 0) return loop_.enqueue(*this);
+    if ((ops_ & op_connect) != 0) {
+        loop_.ring_->cancel({Op::Connect, generation_, slot_});
+    } else if (aborting_) {
+        // shutdown(2) would send FIN, which looks like an orderly end.
+        loop_.ring_->cancel_descriptor(fd_);
+    } else {
+        // Ends receives and sends in flight, and tells the peer now. Fails if the peer is gone,
+        // when they end by themselves.
+        (void)::shutdown(fd_, SHUT_RDWR);
+    }
+}
+
+void Stream::run_work() noexcept {
+    if (state_ == State::Closing) {
+        if (ops_ == 0) loop_.release(*this);
+        return;
+    }
+    if ((ops_ & op_receive) != 0 && armed_multishot_ && !cancelling_ &&
+        (paused_ || armed_buffers_ != buffers_)) {
+        cancelling_ = true;
+        if (paused_) backed_up_ = true;
+        const Op op = armed_buffers_ == BufferKind::Small ? Op::ReceiveSmall : Op::ReceiveLarge;
+        loop_.ring_->cancel({op, generation_, slot_});
+    }
+    if (state_ == State::Open && !paused_ && (held_ || end_held_)) deliver_held();
+}
+
+void Stream::retry() noexcept {
+    if (state_ == State::Closing) return;
+    if (outgoing_ != nullptr && (ops_ & op_send) == 0 && !retrying_ &&
+        state_ != State::Connecting) {
+        start_send();
+    }
+    arm_receive();
+}
+
+// ---- Asking ----
+
+Address Stream::peer() const {
+    sockaddr_storage storage{};
+    socklen_t length = sizeof storage;
+    if (::getpeername(fd_, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return {};
+    return Address::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length);
+}
+
+Address Stream::local() const {
+    sockaddr_storage storage{};
+    socklen_t length = sizeof storage;
+    if (::getsockname(fd_, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return {};
+    return Address::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length);
+}
+
+}  // namespace net

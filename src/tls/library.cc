@@ -1,0 +1,76 @@
+#include "tls/library.h"
+
+#include "base/text.h"
+
+namespace tls {
+
+Library::Library() : context_(OSSL_LIB_CTX_new()) {
+    if (context_) provider_.reset(OSSL_PROVIDER_load(context_.get(), "default"));
+}
+
+void clear_errors() {
+    if (ERR_peek_error() != 0) ERR_clear_error();
+}
+
+base::Error openssl_error(const char* text) {
+    const unsigned long code = ERR_get_error();
+    ERR_clear_error();
+    return {base::ErrorDomain::Tls, static_cast<int32_t>(code & 0x7fffffff), text};
+}
+
+std::string take_error_text() {
+    const unsigned long code = ERR_get_error();
+    ERR_clear_error();
+    if (code == 0) return {};
+    const int reason = ERR_GET_REASON(code);
+    if (ERR_GET_LIB(code) == ERR_LIB_SSL) {
+        switch (reason) {
+            case SSL_R_HTTP_REQUEST:
+            case SSL_R_HTTPS_PROXY_REQUEST:
+                return "not TLS: HTTP request on a TLS port";
+            case SSL_R_WRONG_VERSION_NUMBER:
+                return "not TLS: no TLS record, or one of an unknown version";
+            case SSL_R_UNSUPPORTED_PROTOCOL:
+            case SSL_R_VERSION_TOO_LOW:
+                return "the client offers no TLS version that we allow";
+            case SSL_R_INAPPROPRIATE_FALLBACK:
+                return "fallback to an older TLS version than both sides can (TLS_FALLBACK_SCSV)";
+            case SSL_R_NO_SUITABLE_KEY_SHARE:
+                return "no shared group";
+            case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
+                return "no shared signature algorithm";
+            case SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC:
+                return "bad record MAC";
+            default:
+                break;
+        }
+        // OpenSSL files an alert of the peer under 1000 + its number.
+        if (reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256) {
+            return std::string("peer's alert: ") +
+                   SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET);
+        }
+    }
+    const char* text = ERR_reason_error_string(code);
+    return text != nullptr ? std::string(text) : fmt::format("OpenSSL error {:x}", code);
+}
+
+X509Ptr decode_x509(std::span<const uint8_t> der, OSSL_LIB_CTX* library) {
+    X509* x509 = X509_new_ex(library, nullptr);
+    if (x509 == nullptr) return nullptr;
+    const uint8_t* at = der.data();
+    // d2i_X509 frees the object that it was given and clears the pointer when it fails.
+    if (d2i_X509(&x509, &at, static_cast<long>(der.size())) == nullptr) return nullptr;
+    X509Ptr result(x509);
+    if (at != der.data() + der.size()) return nullptr;
+    return result;
+}
+
+PkeyPtr decode_pkcs8(std::span<const uint8_t> der, int type, OSSL_LIB_CTX* library) {
+    const uint8_t* at = der.data();
+    PkeyPtr key(
+        d2i_PrivateKey_ex(type, nullptr, &at, static_cast<long>(der.size()), library, nullptr));
+    if (!key || at != der.data() + der.size()) return nullptr;
+    return key;
+}
+
+}  // namespace tls
