@@ -18,19 +18,13 @@ namespace {
 
 constexpr char store_file[] = "md_store.json";
 
-Problem refused_id(std::string_view kind, std::string_view text) {
-    return make_problem(EINVAL, fmt::format("\"{}\" cannot be the name of a {} in the store: it is "
-                                            "empty, too long, starts with '.', or has '/' or a "
-                                            "control byte in it",
-                                            base::escape_for_log(text, 300), kind));
-}
-
 bool keeps_keys_encrypted(Group group) {
     return group == Group::Accounts || group == Group::Staging;
 }
 
 bool is_key(std::string_view bytes) {
-    return bytes.find("PRIVATE KEY-----") != std::string_view::npos;
+    const size_t label_end = bytes.substr(0, 64).find("PRIVATE KEY-----");
+    return bytes.starts_with("-----BEGIN ") && label_end != std::string_view::npos;
 }
 
 }  // namespace
@@ -40,6 +34,13 @@ bool is_store_id(std::string_view text) {
            std::none_of(text.begin(), text.end(), [](char c) {
                return c == '/' || static_cast<uint8_t>(c) < 0x20 || c == 0x7f;
            });
+}
+
+Problem FileStore::refused_id(std::string_view kind, std::string_view text) {
+    return make_problem(EINVAL, fmt::format("\"{}\" cannot be the name of a {} in the store: it is "
+                                            "empty, too long, starts with '.', or has '/' or a "
+                                            "control byte in it",
+                                            base::escape_for_log(text, 300), kind));
 }
 
 FileStore::~FileStore() {
@@ -138,8 +139,8 @@ Outcome<void> FileStore::open_secret(base::Random& random) {
     const auto secret = base::from_base64url(string_at(json, {"key"}));
     if (!secret) return damaged("\"key\" is not base64url");
     if (secret->size() != secret_bytes) {
-        return damaged(fmt::format("\"key\" has {} bytes instead of {}", secret->size(),
-                                   secret_bytes));
+        return damaged(
+            fmt::format("\"key\" has {} bytes instead of {}", secret->size(), secret_bytes));
     }
     std::copy(secret->begin(), secret->end(), secret_.begin());
 
@@ -226,8 +227,8 @@ Outcome<std::optional<std::string>> FileStore::load(Group group, const std::stri
     return std::optional<std::string>(std::move(plain).value());
 }
 
-Outcome<void> FileStore::save_bytes(Group group, const std::string& name,
-                                    const std::string& aspect, std::string_view bytes) {
+Outcome<void> FileStore::save_bytes(Group group, const std::string& name, const std::string& aspect,
+                                    std::string_view bytes) {
     if (!is_store_id(aspect)) return refused_id("file", aspect);
     const std::string path = where(group, name, aspect);
     if (bytes.size() > file_bytes_max) {
@@ -243,7 +244,11 @@ Outcome<void> FileStore::save_bytes(Group group, const std::string& name,
 Outcome<void> FileStore::save(Group group, const std::string& name, const std::string& aspect,
                               std::string_view bytes) {
     // A private key must not lie in the clear only because somebody called the wrong function.
-    base::check(!is_key(bytes));
+    if (is_key(bytes)) {
+        return make_problem(EINVAL, fmt::format("{}: this is a private key, and not saved as "
+                                                "something that may be read",
+                                                where(group, name, aspect)));
+    }
     return save_bytes(group, name, aspect, bytes);
 }
 
@@ -252,9 +257,9 @@ Outcome<void> FileStore::save_key(Group group, const std::string& name, const st
     if (!keeps_keys_encrypted(group)) return save_bytes(group, name, aspect, pem);
     auto encrypted = encrypt_key(pem, secret_);
     if (!encrypted.ok()) {
-        return make_problem(encrypted.error().status, fmt::format("{}: {}",
-                                                                  where(group, name, aspect),
-                                                                  encrypted.error().detail));
+        return make_problem(
+            encrypted.error().status,
+            fmt::format("{}: {}", where(group, name, aspect), encrypted.error().detail));
     }
     return save_bytes(group, name, aspect, *encrypted);
 }

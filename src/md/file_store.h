@@ -89,6 +89,7 @@ class FileStore final : public Store {
     void recover();
     Outcome<void> recover(const std::string& name);
 
+    static Problem refused_id(std::string_view kind, std::string_view text);
     std::string where(Group group, std::string_view name = {}, std::string_view aspect = {}) const;
 
     const std::string path_;

@@ -62,9 +62,9 @@ Outcome<void> FileStore::rename_domain(const std::string& from, const std::strin
     auto taken = exists(Group::Domains, to);
     if (!taken.ok()) return taken.error();
     if (*taken) {
-        return make_problem(EEXIST, fmt::format("{} cannot become {}: that exists",
-                                                where(Group::Domains, from),
-                                                where(Group::Domains, to)));
+        return make_problem(
+            EEXIST, fmt::format("{} cannot become {}: that exists", where(Group::Domains, from),
+                                where(Group::Domains, to)));
     }
     // staging first: after a crash in between, domains/<from> is still found by the rename search,
     // and this function does the rest.
@@ -216,8 +216,8 @@ Outcome<void> FileStore::recover(const std::string& name) {
         if (!numbers.ok()) return numbers.error();
         if (!numbers->empty()) {
             base::log_warn("md", name, "the new set is damaged, the former one comes back");
-            auto back = move(Group::Archive, archive_name(name, numbers->back()), Group::Domains,
-                             name);
+            auto back =
+                move(Group::Archive, archive_name(name, numbers->back()), Group::Domains, name);
             if (!back.ok()) return back.error();
         }
     }

@@ -19,6 +19,12 @@ using Json = nlohmann::ordered_json;
 /// says where it stops being JSON.
 Json parse_json(std::string_view text, std::string& error);
 
+struct StoredDomain;
+struct Job;
+/// What domain_to_json and job_to_json give as text, for status_json.
+Json domain_to_json_value(const StoredDomain& stored);
+Json job_to_json_value(const Job& job, bool with_log);
+
 /// 2 spaces, no trailing newline (mod_md.md 3.5); bytes that are no UTF-8 are replaced.
 std::string json_text(const Json& json);
 

@@ -84,9 +84,8 @@ Outcome<void> upgrade_store_from_1(Files& files, int root, const std::string& pa
             auto below = open_below(files, group_fd, entry.name, name_path);
             if (!below.ok()) return below.error();
             if (!below->has_value()) continue;
-            const auto done =
-                upgrade_directory(files, below->value().fd(), name_path,
-                                  group == Group::Domains || group == Group::Archive);
+            const auto done = upgrade_directory(files, below->value().fd(), name_path,
+                                                group == Group::Domains || group == Group::Archive);
             if (!done.ok()) return done.error();
         }
     }

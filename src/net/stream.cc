@@ -285,6 +285,9 @@ bool Stream::can_send() const {
            !send_broken_ && (outgoing_ == nullptr || outgoing_->count < chunks_queued_max);
 }
 
+
+size_t Stream::queued() const { return outgoing_ == nullptr ? 0 : outgoing_->count; }
+
 size_t Stream::unsent() const {
     if (outgoing_ == nullptr) return 0;
     size_t bytes = 0;

@@ -71,6 +71,8 @@ class Stream {
     /// At most chunks_queued_max chunks wait, one of them in flight.
     static constexpr size_t chunks_queued_max = 4;
     bool can_send() const;
+    /// Chunks that wait, the one in flight included: what back-pressure is measured by.
+    size_t queued() const;
     /// Bytes queued and not yet taken by the kernel.
     size_t unsent() const;
     /// Queues a filled chunk; needs can_send() and size() > 0. Sent in order. On a stream that broke

@@ -7,15 +7,17 @@
 
 namespace app {
 
-template <typename Owner, typename Value>
+template <typename Pointer>
 struct MemberOf;
 template <typename Owner, typename Value>
-struct MemberOf<Value Owner::*, void> {
+struct MemberOf<Value Owner::*> {
     using owner = Owner;
     using value = Value;
 };
 template <auto member>
-using owner_of = typename MemberOf<decltype(member), void>::owner;
+using owner_of = typename MemberOf<decltype(member)>::owner;
+template <auto member>
+using value_of = typename MemberOf<decltype(member)>::value;
 
 /// Assigns what `parse` makes of the node to the member; leaves it alone after a mistake.
 template <auto member, auto parse>
@@ -33,9 +35,8 @@ void set_placed(owner_of<member>& into, const Node& node, Reading& reading) {
 /// A number from low to high, in the member's type.
 template <auto member, int64_t low, int64_t high>
 void set_integer(owner_of<member>& into, const Node& node, Reading& reading) {
-    using Value = typename MemberOf<decltype(member), void>::value;
     if (const auto value = values::integer(node, reading, low, high)) {
-        into.*member = static_cast<Value>(*value);
+        into.*member = static_cast<value_of<member>>(*value);
     }
 }
 
@@ -58,9 +59,8 @@ void set_milliseconds(owner_of<member>& into, const Node& node, Reading& reading
 /// A size from low to high bytes, in the member's type.
 template <auto member, uint64_t low, uint64_t high>
 void set_size(owner_of<member>& into, const Node& node, Reading& reading) {
-    using Value = typename MemberOf<decltype(member), void>::value;
     if (const auto value = values::size(node, reading, low, high)) {
-        into.*member = static_cast<Value>(*value);
+        into.*member = static_cast<value_of<member>>(*value);
     }
 }
 

@@ -1,0 +1,250 @@
+#include "md/credentials.h"
+
+#include <fcntl.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <filesystem>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "md/file_store.h"
+#include "md/store_crypto.h"
+
+namespace md {
+
+namespace {
+
+constexpr std::string_view fallback_prefix = "fallback-";
+
+/// Whether leaf and key can both be read and do not belong together: the one fault of a pair that a
+/// renewal heals without anybody looking at the files.
+bool is_mismatch(const std::string& chain_pem, const std::string& key_pem) {
+    if (chain_pem.size() > INT_MAX || key_pem.size() > INT_MAX) return false;
+    const auto no_pass_phrase = [](char*, int, int, void*) { return -1; };
+    BIO* chain = BIO_new_mem_buf(chain_pem.data(), static_cast<int>(chain_pem.size()));
+    BIO* key = BIO_new_mem_buf(key_pem.data(), static_cast<int>(key_pem.size()));
+    X509* leaf = PEM_read_bio_X509(chain, nullptr, no_pass_phrase, nullptr);
+    EVP_PKEY* pkey = PEM_read_bio_PrivateKey(key, nullptr, no_pass_phrase, nullptr);
+    const bool mismatch =
+        leaf != nullptr && pkey != nullptr && X509_check_private_key(leaf, pkey) != 1;
+    EVP_PKEY_free(pkey);
+    X509_free(leaf);
+    BIO_free(key);
+    BIO_free(chain);
+    ERR_clear_error();
+    return mismatch;
+}
+
+/// A file without one PEM block counts as empty: mod_md's 120_003.
+bool has_pem(const std::optional<std::string>& bytes) {
+    return bytes && bytes->find("-----BEGIN ") != std::string::npos;
+}
+
+void set_fault(Slot& slot, Slot::Fault fault, std::string why) {
+    slot.fault = fault;
+    slot.why = std::move(why);
+}
+
+/// Fills in a slot from what was read. The paths are for messages.
+void read_slot(Slot& slot, const Outcome<std::optional<std::string>>& chain,
+               const Outcome<std::optional<std::string>>& key, const std::string& chain_path,
+               const std::string& key_path) {
+    if (!chain.ok()) return set_fault(slot, Slot::Fault::Broken, chain.error().message());
+    if (!has_pem(chain.value())) {
+        return set_fault(slot, Slot::Fault::Missing,
+                         fmt::format("{} {}", chain_path,
+                                     chain.value() ? "holds no certificate" : "is missing"));
+    }
+    if (!key.ok()) return set_fault(slot, Slot::Fault::Broken, key.error().message());
+    if (!has_pem(key.value())) {
+        return set_fault(
+            slot, Slot::Fault::Missing,
+            fmt::format("{} {}", key_path, key.value() ? "holds no private key" : "is missing"));
+    }
+    slot.chain_pem = *chain.value();
+    slot.key_pem = *key.value();
+    auto certificate = tls::read_certificate(slot.chain_pem, slot.key_pem);
+    if (!certificate.ok()) {
+        const bool mismatch = is_mismatch(slot.chain_pem, slot.key_pem);
+        return set_fault(
+            slot, mismatch ? Slot::Fault::Mismatch : Slot::Fault::Broken,
+            fmt::format("{} with {}: {}", chain_path, key_path, certificate.error().message()));
+    }
+    slot.certificate = *certificate;
+    slot.fault = Slot::Fault::None;
+}
+
+/// A file that an administrator named: links are his to make.
+Outcome<std::optional<std::string>> read_static(Files& files, const std::string& path) {
+    std::error_code error;
+    const std::filesystem::path real = std::filesystem::canonical(path, error);
+    if (error) return file_problem(base::system_error(error.value(), "open"), path);
+    const int directory = files.open_root(real.parent_path().string());
+    if (directory < 0) {
+        return file_problem(base::system_error(directory, "open directory"), path);
+    }
+    const FileHandle handle(files, directory);
+    auto bytes = read_file(files, directory, real.filename().string(), FileStore::file_bytes_max);
+    if (!bytes.ok()) return file_problem(bytes.error(), path);
+    return std::optional<std::string>(std::move(bytes).value());
+}
+
+}  // namespace
+
+std::string key_file(const KeySpec& spec, std::string_view prefix) {
+    return fmt::format("{}privkey{}.pem", prefix, spec.file_suffix());
+}
+
+std::string chain_file(const KeySpec& spec, std::string_view prefix) {
+    return fmt::format("{}pubcert{}.pem", prefix, spec.file_suffix());
+}
+
+std::vector<Slot> load_credentials(Store& store, Group group, const std::string& name,
+                                   const std::vector<KeySpec>& specs) {
+    std::vector<Slot> slots;
+    for (const KeySpec& spec : specs) {
+        Slot slot;
+        slot.spec = spec;
+        slot.label = spec.status_name();
+        const std::string place = fmt::format("{}/{}/", group_name(group), name);
+        read_slot(slot, store.load(group, name, chain_file(spec)),
+                  store.load(group, name, key_file(spec)), place + chain_file(spec),
+                  place + key_file(spec));
+        slots.push_back(std::move(slot));
+    }
+    return slots;
+}
+
+std::vector<Slot> load_static_credentials(Files& files, const Domain& domain) {
+    std::vector<Slot> slots;
+    for (size_t i = 0; i < domain.certificate_files.size(); ++i) {
+        Slot slot;
+        slot.label = fmt::format("{}", i);
+        const std::string& chain_path = domain.certificate_files[i];
+        if (i < domain.certificate_key_files.size()) {
+            const std::string& key_path = domain.certificate_key_files[i];
+            read_slot(slot, read_static(files, chain_path), read_static(files, key_path),
+                      chain_path, key_path);
+        } else {
+            set_fault(slot, Slot::Fault::Missing,
+                      fmt::format("{} has no certificate_key_file", chain_path));
+        }
+        slots.push_back(std::move(slot));
+    }
+    return slots;
+}
+
+std::vector<Slot> load_live_credentials(Store& store, Files& files, const Domain& domain) {
+    return domain.is_static()
+               ? load_static_credentials(files, domain)
+               : load_credentials(store, Group::Domains, domain.name, domain.key_specs());
+}
+
+Outcome<void> save_credential(Store& store, Group group, const std::string& name,
+                              const KeySpec& spec, std::string_view chain_pem,
+                              std::string_view key_pem) {
+    auto key = store.save_key(group, name, key_file(spec), key_pem);
+    if (!key.ok()) return key.error();
+    return store.save(group, name, chain_file(spec), chain_pem);
+}
+
+StateReport evaluate_state(const Domain& domain, const std::vector<Slot>& slots) {
+    if (slots.empty()) return {DomainState::Incomplete, "there is no certificate"};
+    for (const Slot& slot : slots) {
+        switch (slot.fault) {
+            case Slot::Fault::None:
+                break;
+            case Slot::Fault::Missing:
+                return {DomainState::Incomplete,
+                        fmt::format("certificate({}) is missing: {}", slot.label, slot.why)};
+            case Slot::Fault::Mismatch:
+                return {DomainState::Incomplete,
+                        fmt::format("certificate({}) does not match its key: {}", slot.label,
+                                    slot.why)};
+            case Slot::Fault::Broken:
+                return {DomainState::Error, fmt::format("error initializing certificate({}): {}",
+                                                        slot.label, slot.why)};
+        }
+        const tls::Certificate& certificate = *slot.certificate;
+        for (const std::string& name : domain.names) {
+            if (!certificate.covers(name)) {
+                return {DomainState::Incomplete,
+                        fmt::format("certificate({}) does not cover all domains: {} is not in it",
+                                    slot.label, name)};
+            }
+        }
+        if (certificate.must_staple != domain.must_staple) {
+            return {DomainState::Incomplete,
+                    fmt::format("certificate({}) has{} must-staple, the configuration has{}",
+                                slot.label, certificate.must_staple ? "" : " no",
+                                domain.must_staple ? "" : " not")};
+        }
+    }
+    return {DomainState::Complete, ""};
+}
+
+std::vector<std::shared_ptr<const tls::Certificate>> usable(const std::vector<Slot>& slots) {
+    std::vector<std::shared_ptr<const tls::Certificate>> certificates;
+    for (const Slot& slot : slots) {
+        if (slot.certificate) certificates.push_back(slot.certificate);
+    }
+    return certificates;
+}
+
+Outcome<std::shared_ptr<const tls::Certificate>> fallback_certificate(Store& store,
+                                                                      const Domain& domain,
+                                                                      base::Time now) {
+    const std::string key_name = key_file({}, fallback_prefix);
+    const std::string chain_name = chain_file({}, fallback_prefix);
+    auto chain = store.load(Group::Domains, domain.name, chain_name);
+    auto key = store.load(Group::Domains, domain.name, key_name);
+    if (chain.ok() && key.ok() && *chain && *key) {
+        auto stored = tls::read_certificate(**chain, **key);
+        if (stored.ok()) {
+            auto copy = std::make_shared<tls::Certificate>(**stored);
+            copy->fallback = true;
+            const bool covers =
+                std::all_of(domain.names.begin(), domain.names.end(),
+                            [&](const std::string& name) { return copy->covers(name); });
+            if (covers && copy->not_before <= now && now < copy->not_after) {
+                return std::shared_ptr<const tls::Certificate>(std::move(copy));
+            }
+        }
+    }
+    auto made = tls::make_fallback_certificate(domain.names, now);
+    if (!made.ok()) {
+        return make_problem(EINVAL, fmt::format("{}: no fallback certificate can be made: {}",
+                                                domain.name, made.error().message()));
+    }
+    auto copy = std::make_shared<tls::Certificate>(**made);
+    copy->fallback = true;
+    // Keeping it is a courtesy to clients that remember it: a store that cannot be written does not
+    // keep us from serving.
+    auto saved = store.save_key(Group::Domains, domain.name, key_name, key_to_pem(*copy));
+    if (saved.ok())
+        saved = store.save(Group::Domains, domain.name, chain_name, chain_to_pem(*copy));
+    if (!saved.ok()) {
+        base::log_warn("md", domain.name, "the fallback certificate is not saved: {}",
+                       saved.error().message());
+    }
+    return std::shared_ptr<const tls::Certificate>(std::move(copy));
+}
+
+std::string chain_to_pem(const tls::Certificate& certificate) {
+    std::string pem = to_pem("CERTIFICATE", certificate.leaf);
+    for (const auto& der : certificate.chain) pem += to_pem("CERTIFICATE", *der);
+    return pem;
+}
+
+std::string key_to_pem(const tls::Certificate& certificate) {
+    base::check(certificate.key != nullptr);
+    return to_pem("PRIVATE KEY", certificate.key->bytes());
+}
+
+}  // namespace md
