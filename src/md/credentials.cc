@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <climits>
 #include <filesystem>
 
@@ -144,6 +145,26 @@ std::vector<Slot> load_live_credentials(Store& store, Files& files, const Domain
     return domain.is_static()
                ? load_static_credentials(files, domain)
                : load_credentials(store, Group::Domains, domain.name, domain.key_specs());
+}
+
+std::optional<Slot> archived_credential(Store& store, const std::vector<std::string>& archives,
+                                        const std::string& name, const KeySpec& spec) {
+    const std::string prefix = name + ".";
+    std::vector<std::pair<int, std::string>> ours;
+    for (auto at = std::lower_bound(archives.begin(), archives.end(), prefix);
+         at != archives.end() && at->starts_with(prefix); ++at) {
+        int number = 0;
+        const char* first = at->data() + prefix.size();
+        const char* last = at->data() + at->size();
+        const auto [end, error] = std::from_chars(first, last, number);
+        if (error == std::errc{} && end == last) ours.emplace_back(number, *at);
+    }
+    std::sort(ours.rbegin(), ours.rend());
+    for (const auto& [number, archive] : ours) {
+        std::vector<Slot> slots = load_credentials(store, Group::Archive, archive, {spec});
+        if (slots.front().certificate) return std::move(slots.front());
+    }
+    return std::nullopt;
 }
 
 Outcome<void> save_credential(Store& store, Group group, const std::string& name,

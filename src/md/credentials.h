@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,11 @@ std::vector<Slot> load_credentials(Store& store, Group group, const std::string&
 std::vector<Slot> load_static_credentials(Files& files, const Domain& domain);
 /// What the domain serves: the static files or else domains/<name>.
 std::vector<Slot> load_live_credentials(Store& store, Files& files, const Domain& domain);
+
+/// The newest good pair for that spec in the archive, to serve while the live one is damaged
+/// (faults.md ST-10); nullopt if there is none. `archives`: names(Group::Archive), sorted.
+std::optional<Slot> archived_credential(Store& store, const std::vector<std::string>& archives,
+                                        const std::string& name, const KeySpec& spec);
 
 /// Saves chain and key as <group>'s files for that spec, key first.
 Outcome<void> save_credential(Store& store, Group group, const std::string& name,

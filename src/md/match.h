@@ -70,7 +70,8 @@ std::optional<std::string> overlap(const Domain& a, const Domain& b);
 /// A configured domain with what the store has of it.
 struct ReconciledDomain {
     StoredDomain stored;
-    std::vector<Slot> slots;         // what is there to serve
+    std::vector<Slot> slots;         // one per key spec, or static file
+    std::vector<Slot> archived;      // good pairs of the archive, for slots that are damaged
     std::vector<std::string> notes;  // what was done ("renamed from …"), for the log
     std::optional<Problem> problem;  // the store failed for this domain; the others go on
 };

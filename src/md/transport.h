@@ -16,8 +16,9 @@ struct HttpRequest {
     std::string url;
     std::vector<std::pair<std::string, std::string>> fields;
     std::string body;
-    std::string proxy;    // http(s) URL or ""
-    std::string ca_file;  // PEM bundle to trust instead of the system's, or ""
+    std::string proxy;          // http(s) URL or ""
+    std::string proxy_ca_file;  // PEM bundle to trust for an https proxy, or ""
+    std::string ca_file;        // PEM bundle to trust instead of the system's, or ""
     size_t response_max = 1024 * 1024;
 };
 
@@ -36,12 +37,15 @@ class Transport {
     /// One exchange; redirects are not followed. The Problem says which host and why (refused,
     /// time-out, certificate not trusted, answer too large).
     virtual Outcome<HttpResponse> exchange(const HttpRequest& request) = 0;
+    /// Any thread: the exchange that runs, and all later ones, fail soon with ECANCELED.
+    virtual void cancel() {}
 };
 
 struct TransportOptions {
     std::string user_agent;
     base::Duration total_timeout = std::chrono::minutes{10};
     base::Duration connect_timeout = std::chrono::seconds{30};
+    base::Duration stall_timeout = std::chrono::seconds{30};  // less than 10 bytes/s for so long
 };
 
 /// libcurl: https and http only, connections kept between requests, no proxy from the environment.

@@ -158,7 +158,8 @@ std::string Address::text() const {
         case AF_UNIX: {
             // The path ends at its NUL or, for a name of 108 bytes, with the structure.
             const auto* path = reinterpret_cast<const sockaddr_un*>(&storage_)->sun_path;
-            const size_t bytes = length_ - std::min<size_t>(length_, offsetof(sockaddr_un, sun_path));
+            const size_t bytes =
+                length_ - std::min<size_t>(length_, offsetof(sockaddr_un, sun_path));
             return "unix:" + std::string(path, ::strnlen(path, bytes));
         }
         case AF_INET:

@@ -87,7 +87,8 @@ class EventLoop {
     void run();
     /// One turn, waiting at most `wait_ms`: for tests and for loops inside other loops.
     void turn(uint64_t wait_ms);
-    /// Ends run() after the current turn, or the next run() at once. This thread; others post to the mailbox.
+    /// Ends run() after the current turn, or the next run() at once. This thread; others post to
+    /// the mailbox.
     void stop();
 
     /// Takes over a bound, listening socket (see net/listener.h). The handler must outlive it.

@@ -64,9 +64,8 @@ base::Status bind_inet(int fd, const Address& address, bool reuse_port) {
 base::Result<base::UniqueFd> listen_on(const Address& address, const ListenerOptions& options) {
     base::UniqueFd fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!fd) return base::system_error(errno, "socket");
-    const base::Status bound = address.is_unix()
-                                   ? bind_unix(fd.fd(), address, options.unix_mode)
-                                   : bind_inet(fd.fd(), address, options.reuse_port);
+    const base::Status bound = address.is_unix() ? bind_unix(fd.fd(), address, options.unix_mode)
+                                                 : bind_inet(fd.fd(), address, options.reuse_port);
     if (!bound) return bound.error();
     if (::listen(fd.fd(), options.backlog) != 0) return base::system_error(errno, "listen");
     return fd;

@@ -17,7 +17,7 @@ constexpr unsigned setup_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER
                                  IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED;
 
 constexpr uint8_t allowed_operations[] = {
-    IORING_OP_ACCEPT,  IORING_OP_RECV,         IORING_OP_SEND, IORING_OP_CONNECT,
+    IORING_OP_ACCEPT,   IORING_OP_RECV,         IORING_OP_SEND, IORING_OP_CONNECT,
     IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_CLOSE};
 constexpr uint8_t allowed_registrations[] = {IORING_UNREGISTER_PBUF_RING,
                                              IORING_UNREGISTER_RING_FDS};
@@ -43,11 +43,37 @@ int restrict_ring(io_uring& ring) {
     flags.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
     flags.sqe_flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
     rules.push_back(flags);
-    return io_uring_register_restrictions(&ring, rules.data(),
-                                          static_cast<unsigned>(rules.size()));
+    // Debian's liburing 2.3 declares io_uring_register_restrictions() and io_uring_enable_rings()
+    // but does not export them.
+    return io_uring_register(static_cast<unsigned>(ring.ring_fd), IORING_REGISTER_RESTRICTIONS,
+                             rules.data(), static_cast<unsigned>(rules.size()));
 }
 
 }  // namespace
+
+std::string refused_setup_flag() {
+    struct Flag {
+        unsigned flags;  // with those that it needs
+        const char* name;
+    };
+    static constexpr Flag flags[] = {
+        {IORING_SETUP_CQSIZE, "IORING_SETUP_CQSIZE"},
+        {IORING_SETUP_R_DISABLED, "IORING_SETUP_R_DISABLED"},
+        {IORING_SETUP_SUBMIT_ALL, "IORING_SETUP_SUBMIT_ALL"},
+        {IORING_SETUP_COOP_TASKRUN, "IORING_SETUP_COOP_TASKRUN"},
+        {IORING_SETUP_SINGLE_ISSUER, "IORING_SETUP_SINGLE_ISSUER"},
+        {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, "IORING_SETUP_DEFER_TASKRUN"},
+    };
+    for (const Flag& flag : flags) {
+        io_uring_params params{};
+        params.flags = flag.flags;
+        params.cq_entries = 8;
+        const int fd = io_uring_setup(4, &params);
+        if (fd == -EINVAL) return flag.name;
+        if (fd >= 0) (void)::close(fd);  // it was only asked for
+    }
+    return {};
+}
 
 Ring::Ring() : ring_(std::make_unique<io_uring>()) {}
 
@@ -76,7 +102,8 @@ Ring::~Ring() {
 }
 
 base::Status Ring::enable() {
-    const int r = io_uring_enable_rings(ring_.get());
+    const int r = io_uring_register(static_cast<unsigned>(ring_->ring_fd),
+                                    IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
     return r < 0 ? base::Status(base::system_error(r, "io_uring enable")) : base::Status();
 }
 

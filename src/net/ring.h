@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "base/result.h"
 
@@ -64,6 +65,10 @@ struct Completion {
     /// There was more to receive than fitted.
     bool more_waiting() const { return (flags & 4) != 0; }
 };
+
+/// After io_uring_setup gave EINVAL: the set-up flag that this kernel does not know, "" if it knows
+/// all of them.
+std::string refused_setup_flag();
 
 class Ring {
   public:

@@ -56,7 +56,7 @@ void Stream::open(int fd, State state, StreamHandler* handler, ReceiveMode mode,
     end_held_ = false;
     starved_ = false;
     retrying_ = false;
-    send_broken_ = false;
+    broken_ = false;
     shutdown_wanted_ = false;
     shutdown_done_ = false;
     aborting_ = false;
@@ -121,9 +121,10 @@ void Stream::on_connect_done(int result) noexcept {
     poll_first_ = true;  // whoever is connected to speaks second
     ++loop_.counters_.connected;
     handler_->on_connected();
+    if (state_ == State::Closing) return;
     if (outgoing_ != nullptr) {
-        start_send();
-    } else if (shutdown_wanted_) {
+        if ((ops_ & op_send) == 0) start_send();
+    } else if (shutdown_wanted_ && !shutdown_done_) {
         queue_empty();
     }
     arm_receive();
@@ -141,7 +142,8 @@ void Stream::on_timer() noexcept {
 
 void Stream::set_buffers(BufferKind kind) {
     buffers_ = kind;
-    if ((ops_ & op_receive) != 0 && armed_multishot_ && armed_buffers_ != kind) loop_.enqueue(*this);
+    if ((ops_ & op_receive) != 0 && armed_multishot_ && armed_buffers_ != kind)
+        loop_.enqueue(*this);
 }
 
 bool Stream::paused() const {
@@ -216,11 +218,12 @@ void Stream::receive_ended(int result) {
     switch (-result) {
         case 0:
             ended_ = true;
-            if (send_broken_) return begin_close(error_);
             if (state_ == State::Draining) {
                 if (shutdown_done_) begin_close({});
-            } else if (paused_ || held_) {
+            } else if (held_ || (paused_ && !broken_)) {
                 end_held_ = true;
+            } else if (broken_) {
+                begin_close(error_);
             } else {
                 handler_->on_end();
             }
@@ -235,18 +238,18 @@ void Stream::receive_ended(int result) {
         case ENOMEM:
             return loop_.add_retry(*this);
     }
-    if (send_broken_) return begin_close(error_);
     if (held_) {
         // What came before the error is delivered before it. A reset end is no orderly one: the
         // error follows when the owner resumes.
-        error_ = base::system_error(result, "receive");
-        send_broken_ = true;
+        if (!broken_) error_ = base::system_error(result, "receive");
+        broken_ = true;
         ended_ = true;
         end_held_ = true;
         drop_queue();
         return;
     }
-    begin_close(state_ == State::Draining ? base::Error{} : base::system_error(result, "receive"));
+    if (state_ == State::Draining) return begin_close({});
+    begin_close(broken_ ? error_ : base::system_error(result, "receive"));
 }
 
 void Stream::hold(std::span<const uint8_t> bytes) {
@@ -271,7 +274,7 @@ void Stream::deliver_held() {
         held_ = std::move(held);
     } else if (end_held_ && !paused_) {
         end_held_ = false;
-        if (send_broken_) return begin_close(error_);
+        if (broken_) return begin_close(error_);
         handler_->on_end();
     } else {
         arm_receive();
@@ -282,11 +285,12 @@ void Stream::deliver_held() {
 
 bool Stream::can_send() const {
     return (state_ == State::Open || state_ == State::Connecting) && !shutdown_wanted_ &&
-           !send_broken_ && (outgoing_ == nullptr || outgoing_->count < chunks_queued_max);
+           !broken_ && (outgoing_ == nullptr || outgoing_->count < chunks_queued_max);
 }
 
-
-size_t Stream::queued() const { return outgoing_ == nullptr ? 0 : outgoing_->count; }
+size_t Stream::queued() const {
+    return outgoing_ == nullptr ? 0 : outgoing_->count;
+}
 
 size_t Stream::unsent() const {
     if (outgoing_ == nullptr) return 0;
@@ -297,7 +301,7 @@ size_t Stream::unsent() const {
 
 void Stream::send(Chunk chunk) {
     base::check(chunk.size() > 0);
-    if (state_ > State::Open || send_broken_) return;
+    if (state_ > State::Open || broken_) return;
     base::check(!shutdown_wanted_);
     if (outgoing_ == nullptr) outgoing_ = loop_.lend_queue();
     outgoing_->push(std::move(chunk));
@@ -312,7 +316,7 @@ void Stream::start_send() {
 
 void Stream::on_sent(int result) noexcept {
     ops_ = static_cast<uint8_t>(ops_ & ~op_send);
-    if (state_ == State::Closing || send_broken_) {
+    if (state_ == State::Closing || broken_) {
         drop_queue();
         if (state_ == State::Closing && ops_ == 0) loop_.enqueue(*this);
         return;
@@ -348,9 +352,9 @@ void Stream::send_failed(int result) {
     drop_queue();
     if (state_ == State::Draining) return begin_close({});
     // A backend that answers early and closes makes us fail while its answer is waiting to be read:
-    // it comes first. The receive ends soon, as the connection does.
-    if (is_peer_gone(result) && (ops_ & op_receive) != 0 && !cancelling_ && !paused_) {
-        send_broken_ = true;
+    // it comes first. Receiving ends soon, as the connection has. A paused client is not worth it.
+    if (is_peer_gone(result) && !ended_ && (mode_ == ReceiveMode::OneShot || !paused_)) {
+        broken_ = true;
         error_ = error;
         return;
     }
@@ -373,7 +377,7 @@ void Stream::drop_queue() {
 void Stream::shutdown_write() {
     if (state_ > State::Open || shutdown_wanted_) return;
     shutdown_wanted_ = true;
-    if (state_ == State::Open && outgoing_ == nullptr && !send_broken_) queue_empty();
+    if (state_ == State::Open && outgoing_ == nullptr && !broken_) queue_empty();
 }
 
 void Stream::queue_empty() {
@@ -390,7 +394,7 @@ void Stream::queue_empty() {
 
 void Stream::finish() {
     if (state_ > State::Open) return;
-    if (state_ == State::Connecting || send_broken_) return close();
+    if (state_ == State::Connecting || broken_) return close();
     state_ = State::Draining;
     paused_ = false;
     held_.reset();
@@ -457,10 +461,7 @@ void Stream::run_work() noexcept {
 
 void Stream::retry() noexcept {
     if (state_ == State::Closing) return;
-    if (outgoing_ != nullptr && (ops_ & op_send) == 0 && !retrying_ &&
-        state_ != State::Connecting) {
-        start_send();
-    }
+    if (outgoing_ != nullptr && (ops_ & op_send) == 0) start_send();
     arm_receive();
 }
 

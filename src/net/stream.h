@@ -75,8 +75,8 @@ class Stream {
     size_t queued() const;
     /// Bytes queued and not yet taken by the kernel.
     size_t unsent() const;
-    /// Queues a filled chunk; needs can_send() and size() > 0. Sent in order. On a stream that broke
-    /// and whose on_closed() is on its way, can_send() is false and a chunk is dropped.
+    /// Queues a filled chunk; needs can_send() and size() > 0. Sent in order. On a stream that
+    /// broke and whose on_closed() is on its way, can_send() is false and a chunk is dropped.
     void send(Chunk chunk);
 
     /// Sends what is queued, then FIN; the other direction stays open (half-close).
@@ -160,14 +160,14 @@ class Stream {
     bool accepted_ : 1 = false;
     bool paused_ : 1 = false;
     bool armed_multishot_ : 1 = false;
-    bool cancelling_ : 1 = false;      // the receive in flight
-    bool backed_up_ : 1 = false;       // receives one at a time until the owner keeps up
-    bool poll_first_ : 1 = false;      // nothing was left to receive
-    bool ended_ : 1 = false;           // FIN came
-    bool end_held_ : 1 = false;        // and the owner does not know
-    bool starved_ : 1 = false;         // in the loop's list of streams without a buffer
-    bool retrying_ : 1 = false;        // in the loop's list of streams without memory
-    bool send_broken_ : 1 = false;     // what can still be received comes first, then on_closed()
+    bool cancelling_ : 1 = false;  // the receive in flight
+    bool backed_up_ : 1 = false;   // receives one at a time until the owner keeps up
+    bool poll_first_ : 1 = false;  // nothing was left to receive
+    bool ended_ : 1 = false;       // FIN came
+    bool end_held_ : 1 = false;    // and the owner does not know
+    bool starved_ : 1 = false;     // in the loop's list of streams without a buffer
+    bool retrying_ : 1 = false;    // in the loop's list of streams without memory
+    bool broken_ : 1 = false;      // what can still be received comes first, then on_closed()
     bool shutdown_wanted_ : 1 = false;
     bool shutdown_done_ : 1 = false;
     bool aborting_ : 1 = false;

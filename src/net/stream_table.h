@@ -45,8 +45,8 @@ class StreamTable {
     };
 
     Stream& at(uint32_t slot) {
-        return reinterpret_cast<Stream*>(blocks_[slot / block_streams]->bytes)[slot %
-                                                                               block_streams];
+        return reinterpret_cast<Stream*>(
+            blocks_[slot / block_streams]->bytes)[slot % block_streams];
     }
 
     EventLoop& loop_;

@@ -2,6 +2,7 @@
 // H1-35), drops extensions and trailers, and bounds the framing's share. Pure.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -11,6 +12,12 @@
 
 namespace proxy {
 
+/// States of the decoder:
+///
+///   Size ─▶ [Extension ─▶] SizeLf ─▶ Data ─▶ DataCr ─▶ DataLf ─▶ Size
+///                            └─ size 0 ─▶ LineStart ─▶ TrailerName ─▶ TrailerValue ─▶ TrailerLf ─▶
+///                            LineStart
+///                                             └─▶ EndLf ─▶ Done
 class ChunkDecoder {
   public:
     enum class State : uint8_t { More, Done, Bad };
@@ -21,21 +28,53 @@ class ChunkDecoder {
         const char* reason = "";  ///< Bad: the word for the log
     };
 
+    /// Who sends: the share of framing is bounded for clients only. A backend may stream single
+    /// bytes.
+    enum class Peer : uint8_t { Client, Backend };
+    explicit ChunkDecoder(Peer peer = Peer::Client) : peer_(peer) {}
+
     /// Takes the next piece: framing up to and including one run of data. Call again with the rest
     /// while state is More and something was consumed. After Done, what was not consumed is the
-    /// next message.
+    /// next message. Bad stays Bad.
     Step decode(std::string_view input);
-    void reset() { *this = ChunkDecoder{}; }
+    void reset() { *this = ChunkDecoder(peer_); }
 
   private:
-    uint8_t phase_ = 0;
+    enum class Phase : uint8_t {
+        Size,
+        ExtensionStart,
+        Extension,
+        SizeLf,
+        Data,
+        DataCr,
+        DataLf,
+        LineStart,
+        TrailerName,
+        TrailerValue,
+        TrailerLf,
+        EndLf,
+        Done,
+        Bad,
+    };
+
+    /// Takes framing from `input` at `at` until data begins, the body ends or the input does.
+    const char* read_framing(std::string_view input, size_t& at);
+    const char* read_size(char c);
+    const char* end_size();
+    const char* read_name(char c);
+    bool is_forbidden_trailer() const;
+
+    Peer peer_;
+    Phase phase_ = Phase::Size;
+    uint8_t digits_ = 0;      // of the current size
+    uint8_t name_bytes_ = 0;  // of the current trailer's name, those kept
+    uint8_t trailer_fields_ = 0;
+    uint32_t line_bytes_ = 0;  // of the current extension or trailer name
+    uint32_t trailer_bytes_ = 0;
     uint64_t remaining_ = 0;  // of the current chunk
     uint64_t data_bytes_ = 0;
     uint64_t framing_bytes_ = 0;
-    size_t line_bytes_ = 0;  // of the current size line or trailer line
-    size_t trailer_bytes_ = 0;
-    int digits_ = 0;
-    int trailer_fields_ = 0;
+    std::array<char, 17> name_;  // the longest that is refused: transfer-encoding
 };
 
 /// "1a2b\r\n" into `out`; bytes written (at most 18).

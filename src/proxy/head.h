@@ -51,7 +51,7 @@ struct Field {
     std::string_view value;  // without surrounding blanks
     std::string_view line;   // the whole line with its CRLF: what is passed on unchanged
     FieldId id = FieldId::Other;
-    bool nominated = false;  // named by a Connection field: hop-by-hop (RFC 9110 7.6.1)
+    bool nominated = false;       // named by a Connection field: hop-by-hop (RFC 9110 7.6.1)
     bool has_underscore = false;  // in its name: CGI reads it as '-' (faults.md H1-10)
 };
 
@@ -80,16 +80,17 @@ struct Head {
 struct RequestHead : Head {
     std::string_view method;
     std::string_view target;  // origin-form or "*"; of an absolute-form what follows the authority
-    /// Host (or, in HTTP/1.0 without one, the authority of an absolute-form) as sent, with its port.
+    /// Host (or, in HTTP/1.0 without one, the authority of an absolute-form) as sent, with its
+    /// port.
     std::string_view host_sent;
     /// Host, lower case, without port and trailing dot; IPv6 literals keep their brackets. "" if
     /// HTTP/1.0 had none. Stands in storage of its own.
     std::string_view host;
     std::array<char, 256> host_storage;
     bool expect_continue = false;  // a body is announced and waits for 100 (Continue)
-    bool is_head = false;        // HEAD
-    bool is_idempotent = false;  // RFC 9110 9.2.2
-    bool is_websocket = false;   // upgrade, and Upgrade is exactly "websocket" on a bodiless GET
+    bool is_head = false;          // HEAD
+    bool is_idempotent = false;    // RFC 9110 9.2.2
+    bool is_websocket = false;     // upgrade, and Upgrade is exactly "websocket" on a bodiless GET
 };
 
 struct ResponseHead : Head {

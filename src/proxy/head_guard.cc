@@ -34,9 +34,13 @@ bool is_of(char c, ByteClass wanted) {
 // A scan looks at 16 bytes at once where the machine can: `stops` gives one bit for each of them.
 #if defined(__SSE2__)
 
-__m128i load(const char* at) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at)); }
+__m128i load(const char* at) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+}
 
-uint32_t mask(__m128i bytes) { return static_cast<uint32_t>(_mm_movemask_epi8(bytes)); }
+uint32_t mask(__m128i bytes) {
+    return static_cast<uint32_t>(_mm_movemask_epi8(bytes));
+}
 
 uint32_t control_stops(const char* at) {
     const __m128i bytes = load(at);
@@ -92,7 +96,9 @@ constexpr int control_stops = 0, target_stops = 0, name_stops = 0;
 
 #endif
 
-constexpr GuardResult bad(const char* reason) { return {GuardResult::State::Bad, reason}; }
+constexpr GuardResult bad(const char* reason) {
+    return {GuardResult::State::Bad, reason};
+}
 
 const char* reason_for_control(char c) {
     switch (c) {
@@ -107,9 +113,12 @@ const char* reason_for_control(char c) {
 
 }  // namespace
 
-bool is_token_byte(char c) { return is_of(c, Token); }
+bool is_token_byte(char c) {
+    return is_of(c, Token);
+}
 
-// Where a scan stops early (no SSE2, a short buffer, an unusual byte), the table goes on from there.
+// Where a scan stops early (no SSE2, a short buffer, an unusual byte), the table goes on from
+// there.
 
 size_t token_end(std::string_view bytes, size_t from, size_t to) {
     from = scan<name_stops>(bytes, from, to);
@@ -131,14 +140,13 @@ size_t find_control(std::string_view bytes, size_t from, size_t to) {
 
 GuardResult guard_head(std::string_view bytes, const GuardRules& rules, HeadProgress& progress,
                        HeadLines& lines) {
-    const bool resumed = progress.lines > 0;
+    const bool resumed = progress.scanned > 0;
     const size_t end = std::min(bytes.size(), rules.head_bytes_max);
     HeadProgress at = progress;  // in registers
     for (;;) {
-        size_t line_limit = end;
-        if (at.lines == 0) {
-            line_limit = std::min(end, at.line_start + rules.start_line_bytes_max);
-        }
+        const bool limited =
+            at.lines == 0 && bytes.size() - at.line_start >= rules.start_line_bytes_max;
+        const size_t line_limit = limited ? at.line_start + rules.start_line_bytes_max : end;
         if (at.scanned == at.line_start) {
             if (at.scanned == end) break;
             const char first = bytes[at.scanned];
@@ -162,7 +170,8 @@ GuardResult guard_head(std::string_view bytes, const GuardRules& rules, HeadProg
                 return {GuardResult::State::Complete};
             }
             if (first == ' ' || first == '\t') return bad("blank-before-line");
-            if (at.lines > fields_max) return {GuardResult::State::TooManyFields, "too-many-fields"};
+            if (at.lines > fields_max)
+                return {GuardResult::State::TooManyFields, "too-many-fields"};
             lines.starts[at.lines] = static_cast<uint32_t>(at.scanned);
         }
         at.scanned = find_control(bytes, at.scanned, line_limit);
@@ -170,10 +179,9 @@ GuardResult guard_head(std::string_view bytes, const GuardRules& rules, HeadProg
             return bad(reason_for_control(bytes[at.scanned]));
         }
         if (at.scanned + 1 >= line_limit) {
-            if (line_limit < end || (at.lines == 0 && line_limit == rules.start_line_bytes_max)) {
-                return {GuardResult::State::StartLineTooLong, "start-line-too-long"};
-            }
-            break;
+            if (!limited) break;
+            progress = at;
+            return {GuardResult::State::StartLineTooLong, "start-line-too-long"};
         }
         if (bytes[at.scanned + 1] != '\n') return bad("bare-cr");
         at.lines++;

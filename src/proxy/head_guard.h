@@ -1,13 +1,13 @@
-// The first reader of a message head: one vectorised pass over the raw bytes that finds its lines and
-// its end, and refuses what a reader could see as a line end, a continuation or a terminator where
-// another does not (faults.md H1-17 … H1-23):
+// The first reader of a message head: one vectorised pass over the raw bytes that finds its lines
+// and its end, and refuses what a reader could see as a line end, a continuation or a terminator
+// where another does not (faults.md H1-17 … H1-23):
 //
 //   every LF stands after a CR, every CR before an LF; no NUL, control byte (HTAB excepted) or DEL;
 //   no line begins with SP or HTAB; no empty line before the start line, save one CRLF if allowed;
 //   not longer than its limits, and not more lines.
 //
-// It knows nothing of names and values: http1_parser.cc reads those from the lines found here. Also the
-// byte classes of RFC 9110 that the readers share. Pure.
+// It knows nothing of names and values: http1_parser.cc reads those from the lines found here. Also
+// the byte classes of RFC 9110 that the readers share. Pure.
 #pragma once
 
 #include <array>
@@ -28,8 +28,8 @@ struct HeadProgress {
     void reset() { *this = HeadProgress{}; }
 };
 
-/// Lines of a complete head. Line i, with its CRLF, is [starts[i], starts[i + 1]); line 0 is the start
-/// line, starts[count] the empty line.
+/// Lines of a complete head. Line i, with its CRLF, is [starts[i], starts[i + 1]); line 0 is the
+/// start line, starts[count] the empty line.
 struct HeadLines {
     std::array<uint32_t, fields_max + 2> starts;
     size_t count = 0;
@@ -43,7 +43,14 @@ struct GuardRules {
 };
 
 struct GuardResult {
-    enum class State : uint8_t { Incomplete, Complete, Bad, StartLineTooLong, TooLarge, TooManyFields };
+    enum class State : uint8_t {
+        Incomplete,
+        Complete,
+        Bad,
+        StartLineTooLong,
+        TooLarge,
+        TooManyFields
+    };
     State state = State::Incomplete;
     const char* reason = "";  // not for Incomplete and Complete
 };
@@ -56,7 +63,8 @@ GuardResult guard_head(std::string_view bytes, const GuardRules& rules, HeadProg
 bool is_token_byte(char c);
 /// The first byte in [from, to) that is not of a token; `to` if all are.
 size_t token_end(std::string_view bytes, size_t from, size_t to);
-/// The first byte in [from, to) that no request target has (H1-47): SP and below, DEL and above, '#', '\'.
+/// The first byte in [from, to) that no request target has (H1-47): SP and below, DEL and above,
+/// '#', '\'.
 size_t target_end(std::string_view bytes, size_t from, size_t to);
 /// The first control byte other than HTAB, or DEL, in [from, to).
 size_t find_control(std::string_view bytes, size_t from, size_t to);

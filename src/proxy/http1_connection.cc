@@ -457,6 +457,7 @@ void Http1Connection::on_response_head(const ResponseHead& head, bool has_body) 
         .keep_alive = keep_alive_,
         .hsts = hsts_,
         .upgrade = head.status == 101,
+        .date = head.find(FieldId::Date) == nullptr ? worker_.http_date() : std::string_view{},
     };
     const size_t size =
         write_response_head(head, rewrite, {reinterpret_cast<uint8_t*>(text.data()), text.size()});

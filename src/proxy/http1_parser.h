@@ -18,7 +18,7 @@ struct ParseResult {
     State state = State::Incomplete;
     size_t consumed =
         0;  ///< Complete: bytes of the head, its empty line (and a CRLF before it) included
-    int status = 0;  ///< Bad: 400, 405, 414, 417, 431, 505 (requests) or 502 (responses)
+    int status = 0;           ///< Bad: 400, 405, 414, 417, 431, 505 (requests) or 502 (responses)
     const char* reason = "";  ///< Bad: the word for the log, e.g. "bare-lf", "te-and-cl"
 };
 

@@ -39,9 +39,19 @@ class CertificateIndex {
     /// A copy in which `names` (normalised) map to `set`; a null set removes them.
     std::shared_ptr<const CertificateIndex> with(const std::vector<std::string>& names,
                                                  CertificateSetPtr set) const;
+    /// Many changes at once (loading at start): each shard is copied at most once.
+    struct Change {
+        std::string name;
+        CertificateSetPtr set;
+    };
+    std::shared_ptr<const CertificateIndex> with_all(const std::vector<Change>& changes) const;
     std::shared_ptr<const CertificateIndex> with_default(CertificateSetPtr set) const;
+    /// How many of the shards are the very same objects in `other`.
+    size_t shards_shared_with(const CertificateIndex& other) const;
 
   private:
+    const CertificateSetPtr* lookup(std::string_view normal) const;
+
     struct Shard;
     static constexpr size_t shard_count = 256;
 
@@ -57,7 +67,9 @@ struct ChallengeCertificates {
         std::shared_ptr<const Certificate> certificate;
     };
     std::vector<Entry> entries;  // sorted by name
+    /// `name` as it came in the ClientHello; null if there is no challenge for it.
     const Certificate* find(std::string_view name) const;
+    std::shared_ptr<const Certificate> hold(std::string_view name) const;
 };
 
 }  // namespace tls

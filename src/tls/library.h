@@ -1,11 +1,12 @@
-// OpenSSL for this room: owning pointers, a library context per worker, and the error queue as text.
-// Private to tls: nobody outside includes it.
+// OpenSSL for this room: owning pointers, a library context per worker, and the error queue as
+// text. Private to tls: nobody outside includes it.
 #pragma once
 
 #include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/provider.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -26,7 +27,9 @@ struct OpenSslDeleter {
         free_function(object);
     }
 };
-inline void free_x509_stack(STACK_OF(X509) * stack) { sk_X509_pop_free(stack, X509_free); }
+inline void free_x509_stack(STACK_OF(X509) * stack) {
+    sk_X509_pop_free(stack, X509_free);
+}
 
 using BioPtr = std::unique_ptr<BIO, OpenSslDeleter<BIO_free>>;
 using BnPtr = std::unique_ptr<BIGNUM, OpenSslDeleter<BN_free>>;

@@ -15,7 +15,9 @@ constexpr std::string_view begin_mark = "-----BEGIN ";
 constexpr std::string_view end_mark = "-----END ";
 constexpr std::string_view dashes = "-----";
 
-Error input_error(const char* text) { return {ErrorDomain::Input, 0, text}; }
+Error input_error(const char* text) {
+    return {ErrorDomain::Input, 0, text};
+}
 
 /// Takes one line off the front of `text`, without its end (LF, CR LF or CR) and outer blanks.
 std::string_view take_line(std::string_view& text) {

@@ -50,6 +50,8 @@ class Session {
     virtual void feed(std::span<const uint8_t> ciphertext) = 0;
     /// Copies what was fed and not used yet, so that the fed bytes may go. Bounded by the size fed.
     virtual void keep_input() = 0;
+    /// True if read() has something to work on without feed(): fed bytes, or an opened record that
+    /// did not fit into `plaintext`.
     virtual bool has_input() const = 0;
 
     /// Drives the handshake and opens records into `plaintext` (at least 16 KiB for full speed).
@@ -63,7 +65,9 @@ class Session {
     /// failed. Needs handshake_done().
     virtual size_t write(std::span<const uint8_t> plaintext, std::span<uint8_t> output) = 0;
     static constexpr size_t plaintext_max = 16384;
-    static constexpr size_t overhead_max = 256;
+    /// 32 records of 29 bytes for a client that negotiated fragments of 512 bytes (RFC 6066 4), and
+    /// what was left over from read(): a KeyUpdate, an alert.
+    static constexpr size_t overhead_max = 1024;
 
     /// Writes close_notify (RFC 8446 6.1) into `output`; bytes written, 0 if nothing is to be said.
     virtual size_t close(std::span<uint8_t> output) = 0;

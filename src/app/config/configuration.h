@@ -1,6 +1,6 @@
-// The configuration as plain values: each key read and checked by itself, paths absolute or relative
-// to the working directory, defaults filled in. What follows from keys together is checks.h; what
-// is made of it for the other rooms is assembly.h.
+// The configuration as plain values: each key read and checked by itself, paths absolute or
+// relative to the working directory, defaults filled in. What follows from keys together is
+// checks.h; what is made of it for the other rooms is assembly.h.
 #pragma once
 
 #include <optional>
@@ -47,7 +47,7 @@ struct PlacedAddress {
 struct AdminSettings {
     Place place;
     std::vector<PlacedAddress> listen;  // none: no admin pages
-    std::vector<std::string> hosts;     // names by which the pages may be asked for, besides loopback
+    std::vector<std::string> hosts;  // names by which the pages may be asked for, besides loopback
     bool is_public = false;
 };
 

@@ -107,8 +107,8 @@ void check_tables(const Node& document, Mistakes& mistakes) {
         for (const TableText& table : schema()) {
             for (const KeyText& key : table.keys) {
                 if (key.name == entry.name) {
-                    homes.push_back(fmt::format(fmt::runtime(table.is_list ? "[[{}]]" : "[{}]"),
-                                                table.name));
+                    homes.push_back(
+                        fmt::format(fmt::runtime(table.is_list ? "[[{}]]" : "[{}]"), table.name));
                 }
             }
         }
@@ -153,9 +153,8 @@ Configuration read_configuration(const Node& document, const std::string& path,
 }
 
 bool Configuration::listens_for(proxy::Protocol protocol) const {
-    return std::any_of(listens.begin(), listens.end(), [&](const ListenSettings& listen) {
-        return listen.protocol == protocol;
-    });
+    return std::any_of(listens.begin(), listens.end(),
+                       [&](const ListenSettings& listen) { return listen.protocol == protocol; });
 }
 
 bool Configuration::listens_on(proxy::Protocol protocol, uint16_t port) const {

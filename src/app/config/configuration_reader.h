@@ -8,7 +8,6 @@
 namespace app {
 
 /// Reads every key; what cannot be read keeps its default and is a mistake.
-Configuration read_configuration(const Node& document, const std::string& path,
-                                 Mistakes& mistakes);
+Configuration read_configuration(const Node& document, const std::string& path, Mistakes& mistakes);
 
 }  // namespace app

@@ -43,8 +43,8 @@ void set_integer(owner_of<member>& into, const Node& node, Reading& reading) {
 /// A duration from low to high seconds.
 template <auto member, int64_t low_s, int64_t high_s>
 void set_duration(owner_of<member>& into, const Node& node, Reading& reading) {
-    const auto value = values::duration(node, reading, std::chrono::seconds{low_s},
-                                        std::chrono::seconds{high_s});
+    const auto value =
+        values::duration(node, reading, std::chrono::seconds{low_s}, std::chrono::seconds{high_s});
     if (value) into.*member = *value;
 }
 

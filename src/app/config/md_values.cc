@@ -1,5 +1,5 @@
-// Values of mod_md's directives; grammars and errors as mod_md.md 1.2–1.7 has them, where a stricter
-// check does not shut out a configuration that works.
+// Values of mod_md's directives; grammars and errors as mod_md.md 1.2–1.7 has them, where a
+// stricter check does not shut out a configuration that works.
 #include <sys/stat.h>
 
 #include <charconv>
@@ -14,7 +14,7 @@ namespace app::values {
 
 namespace {
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
     return fmt::format("\"{}\"", base::escape_for_log(text, 100));
 }
 
@@ -78,19 +78,17 @@ std::string why_no_url(std::string_view url, std::string_view scheme) {
         int number = 0;
         const char* last = port.data() + port.size();
         const auto [end, error] = std::from_chars(port.data() + 1, last, number);
-        if (port[0] != ':' || error != std::errc{} || end != last || number < 1 ||
-            number > 65535) {
+        if (port[0] != ':' || error != std::errc{} || end != last || number < 1 || number > 65535) {
             return "has no valid port; expected 1 to 65535";
         }
     }
     return "";
 }
 
-constexpr std::string_view curves[] = {"P-256",     "P-384",     "P-521",    "secp256r1",
+constexpr std::string_view curves[] = {"P-256",     "P-384",     "P-521",     "secp256r1",
                                        "secp384r1", "secp521r1", "prime256v1"};
 
-std::optional<md::KeySpec> key_spec(const std::string& text, const Place& place,
-                                    Reading& reading) {
+std::optional<md::KeySpec> key_spec(const std::string& text, const Place& place, Reading& reading) {
     const std::string lower = base::to_lower(text);
     md::KeySpec spec;
     if (lower == "default") return spec;
@@ -101,14 +99,14 @@ std::optional<md::KeySpec> key_spec(const std::string& text, const Place& place,
         const char* last = digits.data() + digits.size();
         const auto [end, error] = std::from_chars(digits.data(), last, spec.bits);
         if (error != std::errc{} || end != last) {
-            return reading.wrong(place, "{} is no key; write \"RSA 2048\", \"RSA 3072\" or "
-                                        "\"RSA 4096\"",
-                                 quoted(text));
+            return reading.wrong(place,
+                                 "{} is no key; write \"RSA 2048\", \"RSA 3072\" or "
+                                 "\"RSA 4096\"",
+                                 in_quotes(text));
         }
         if (spec.bits < 2048 || spec.bits > 16384) {
-            return reading.wrong(place,
-                                 "{} has {} bits; CAs take RSA keys of 2048 to 4096 bits",
-                                 quoted(text), spec.bits);
+            return reading.wrong(place, "{} has {} bits; CAs take RSA keys of 2048 to 4096 bits",
+                                 in_quotes(text), spec.bits);
         }
         return spec;
     }
@@ -121,7 +119,7 @@ std::optional<md::KeySpec> key_spec(const std::string& text, const Place& place,
     return reading.wrong(place,
                          "{} is no key that can be made here; write \"RSA 2048\" (or more bits), "
                          "or a curve: \"P-256\", \"P-384\", \"P-521\"",
-                         quoted(text));
+                         in_quotes(text));
 }
 
 /// A secret: as it stands, "env:NAME", or "file:path" (its first line).
@@ -130,10 +128,10 @@ std::optional<std::string> secret(const std::string& text, const Place& place, R
         const std::string name = text.substr(4);
         const char* value = std::getenv(name.c_str());
         if (value == nullptr || *value == '\0') {
-            return reading.wrong(place, "the environment has no variable {}", quoted(name));
+            return reading.wrong(place, "the environment has no variable {}", in_quotes(name));
         }
         if (std::string_view(value).find_first_of("\r\n") != std::string_view::npos) {
-            return reading.wrong(place, "the variable {} has a line break in it", quoted(name));
+            return reading.wrong(place, "the variable {} has a line break in it", in_quotes(name));
         }
         return std::string(value);
     }
@@ -145,11 +143,12 @@ std::optional<std::string> secret(const std::string& text, const Place& place, R
         std::string line;
         if (!in || ::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode) ||
             !std::getline(in, line)) {
-            return reading.wrong(place, "the file {} cannot be read, or is empty", quoted(path));
+            return reading.wrong(place, "the file {} cannot be read, or is empty", in_quotes(path));
         }
         if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-            reading.mistakes.warn(place, "{}: {} is a secret that others can read (mode {:04o}); "
-                                         "run chmod 600 on it",
+            reading.mistakes.warn(place,
+                                  "{}: {} is a secret that others can read (mode {:04o}); "
+                                  "run chmod 600 on it",
                                   reading.key, path, status.st_mode & 07777u);
         }
         return std::string(base::trim(line));
@@ -174,17 +173,17 @@ std::optional<md::ExternalAccount> account_file(const std::string& path, const P
                                                 Reading& reading) {
     std::ifstream in(path);
     if (!in) {
-        return reading.wrong(place, "the file {} cannot be read: {}", quoted(path),
+        return reading.wrong(place, "the file {} cannot be read: {}", in_quotes(path),
                              std::strerror(errno));
     }
     const auto json = nlohmann::json::parse(in, nullptr, false);
     if (!json.is_object()) {
         return reading.wrong(place, "the file {} is not a JSON object {{\"kid\": …, \"hmac\": …}}",
-                             quoted(path));
+                             in_quotes(path));
     }
     for (const char* member : {"kid", "hmac"}) {
         if (!json.contains(member) || !json[member].is_string()) {
-            return reading.wrong(place, "the file {} has no text \"{}\"", quoted(path), member);
+            return reading.wrong(place, "the file {} has no text \"{}\"", in_quotes(path), member);
         }
     }
     struct stat status {};
@@ -194,16 +193,15 @@ std::optional<md::ExternalAccount> account_file(const std::string& path, const P
                               "600 on it",
                               reading.key, path, status.st_mode & 07777u);
     }
-    return account(json["kid"].get<std::string>(), json["hmac"].get<std::string>(), place,
-                   reading);
+    return account(json["kid"].get<std::string>(), json["hmac"].get<std::string>(), place, reading);
 }
 
 }  // namespace
 
 std::optional<md::Window> window(const Node& node, Reading& reading) {
     const auto no_unit = [&](std::string_view given, std::string_view digits) {
-        const bool percent = digits.size() <= 2 && !digits.starts_with('0') &&
-                             !digits.starts_with('-');
+        const bool percent =
+            digits.size() <= 2 && !digits.starts_with('0') && !digits.starts_with('-');
         return reading.wrong(node.place, "{} has no unit; write \"{}%\" or \"30d\"", given,
                              percent ? digits : "33");
     };
@@ -218,18 +216,18 @@ std::optional<md::Window> window(const Node& node, Reading& reading) {
     }
     const std::string& given = node.text;
     if (!given.empty() && given.find_first_not_of("0123456789") == std::string::npos) {
-        return no_unit(quoted(given), given);
+        return no_unit(in_quotes(given), given);
     }
     std::string why;
     const auto value = md::Window::parse(given, why);
     if (!value) {
         return reading.wrong(node.place,
                              "{}: {}; write a share of the lifetime, \"33%\", or a time, \"30d\"",
-                             quoted(given), why);
+                             in_quotes(given), why);
     }
     if (value->length.count() < 0 || (value->length.count() == 0 && value->percent <= 0)) {
         return reading.wrong(node.place, "{} is not positive; write \"33%\" or \"30d\"",
-                             quoted(given));
+                             in_quotes(given));
     }
     return value;
 }
@@ -247,20 +245,19 @@ std::optional<std::vector<md::KeySpec>> private_keys(const Node& node, Reading& 
             // MDPrivateKeys: one RSA key, and each curve once; the file names would be the same.
             if (other.type != spec->type || !base::iequals(other.curve, spec->curve)) continue;
             good = false;
-            (void)reading.wrong(place, "{} is the second {}; one certificate is made per kind",
-                                quoted(text),
-                                spec->type == md::KeySpec::Type::Ec ? "key on this curve"
-                                                                    : "key of this kind");
+            (void)reading.wrong(
+                place, "{} is the second {}; one certificate is made per kind", in_quotes(text),
+                spec->type == md::KeySpec::Type::Ec ? "key on this curve" : "key of this kind");
         }
         specs.push_back(*spec);
     }
-    const bool has_default =
-        std::any_of(specs.begin(), specs.end(), [](const md::KeySpec& spec) {
-            return spec.type == md::KeySpec::Type::Default;
-        });
+    const bool has_default = std::any_of(specs.begin(), specs.end(), [](const md::KeySpec& spec) {
+        return spec.type == md::KeySpec::Type::Default;
+    });
     if (good && has_default && specs.size() > 1) {
-        return reading.wrong(node.place, "\"Default\" stands alone; name the keys instead: "
-                                         "[\"P-256\", \"RSA 2048\"]");
+        return reading.wrong(node.place,
+                             "\"Default\" stands alone; name the keys instead: "
+                             "[\"P-256\", \"RSA 2048\"]");
     }
     if (!good) return std::nullopt;
     return specs;
@@ -285,13 +282,14 @@ std::optional<std::vector<std::string>> certificate_authority(const Node& node, 
             const auto close = base::nearest(base::to_lower(text), names);
             const std::string hint =
                 close ? fmt::format("; did you mean \"{}\"?", *close) : std::string();
-            (void)reading.wrong(place, "{} is no CA that is known by name; write {}, or the https "
-                                       "URL of its directory{}",
-                                quoted(text), alternatives(names), hint);
+            (void)reading.wrong(place,
+                                "{} is no CA that is known by name; write {}, or the https "
+                                "URL of its directory{}",
+                                in_quotes(text), alternatives(names), hint);
             good = false;
         } else if (const std::string why = why_no_url(text, "https"); !why.empty()) {
             (void)reading.wrong(place, "{} {}; write the https URL of the CA's directory, or {}",
-                                quoted(text), why, alternatives(names));
+                                in_quotes(text), why, alternatives(names));
             good = false;
         } else {
             urls.push_back(text);
@@ -308,7 +306,7 @@ std::optional<std::string> agreement(const Node& node, Reading& reading) {
     if (value->starts_with("https://") || value->starts_with("http://")) return value;
     return reading.wrong(node.place,
                          "{} is no agreement; write \"accepted\" if you have read the CA's terms",
-                         quoted(*value));
+                         in_quotes(*value));
 }
 
 std::optional<std::string> contact(const Node& node, Reading& reading) {
@@ -328,7 +326,7 @@ std::optional<std::string> contact(const Node& node, Reading& reading) {
     if (!good) {
         return reading.wrong(node.place,
                              "{} is no mail address; write one, as \"hostmaster@example.org\"",
-                             quoted(*value));
+                             in_quotes(*value));
     }
     return "mailto:" + std::string(address);
 }
@@ -340,13 +338,14 @@ std::optional<std::vector<std::string>> challenges(const Node& node, Reading& re
     bool good = true;
     for (const auto& [text, place] : *items) {
         if (text == "dns-01") {
-            (void)reading.wrong(place, "\"dns-01\" is not available in this version; write "
-                                       "\"http-01\" or \"tls-alpn-01\"");
+            (void)reading.wrong(place,
+                                "\"dns-01\" is not available in this version; write "
+                                "\"http-01\" or \"tls-alpn-01\"");
             good = false;
         } else if (text != "http-01" && text != "tls-alpn-01") {
             (void)reading.wrong(place,
                                 "{} is no challenge type; write \"http-01\" or \"tls-alpn-01\"",
-                                quoted(text));
+                                in_quotes(text));
             good = false;
         } else {
             types.push_back(text);
@@ -394,7 +393,7 @@ std::optional<std::string> http_proxy(const Node& node, Reading& reading) {
     if (!why.empty() && why_no_url(*value, "https").empty()) why.clear();
     if (!why.empty()) {
         return reading.wrong(node.place, "{} {}; write \"http://proxy.example.org:3128\"",
-                             quoted(*value), why);
+                             in_quotes(*value), why);
     }
     return value;
 }
@@ -411,13 +410,14 @@ std::optional<PortMap> port_map(const Node& node, Reading& reading) {
         const bool http = from == "http" || from == "80";
         int port = 0;
         const auto [end, error] = std::from_chars(to.data(), to.data() + to.size(), port);
-        const bool is_port = error == std::errc{} && end == to.data() + to.size() && port >= 1 &&
-                             port <= 65535;
+        const bool is_port =
+            error == std::errc{} && end == to.data() + to.size() && port >= 1 && port <= 65535;
         if ((!http && from != "https" && from != "443") || (to != "-" && !is_port)) {
-            (void)reading.wrong(place,
-                                "{} maps no port; write \"80:8080\" or \"443:8443\" (the CA's port, "
-                                "then ours), or \"80:-\" if the CA cannot reach it",
-                                quoted(text));
+            (void)reading.wrong(
+                place,
+                "{} maps no port; write \"80:8080\" or \"443:8443\" (the CA's port, "
+                "then ours), or \"80:-\" if the CA cannot reach it",
+                in_quotes(text));
             good = false;
             continue;
         }

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,11 @@ class Mistakes {
         put(warnings_, place, fmt::format(format, std::forward<Args>(args)...));
     }
 
+    /// Remembers that the value of `key` could not be read, so that its absence is no second
+    /// mistake.
+    void note_unread(std::string_view key) { unread_.emplace(key); }
+    bool is_unread(std::string_view key) const { return unread_.count(std::string(key)) > 0; }
+
     bool any() const { return !mistakes_.empty(); }
     size_t count() const { return mistakes_.size() + unshown_; }
     /// In the order of files and lines, each with its place; a last line says how many are left
@@ -45,6 +51,7 @@ class Mistakes {
 
     std::vector<Line> mistakes_;
     std::vector<Line> warnings_;
+    std::set<std::string> unread_;
     size_t unshown_ = 0;
 };
 

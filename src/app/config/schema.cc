@@ -68,10 +68,20 @@ constexpr int64_t day_ms = day_s * 1000;
 const std::vector<Key<ServerSettings>>& server_keys() {
     using T = ServerSettings;
     static const std::vector<Key<T>> keys = {
-        {{"workers", "number or \"auto\"", "\"auto\"", "Threads that serve connections, each with an io_uring of its own; \"auto\": one per CPU."}, set<&T::workers, values::workers>},
-        {{"user", "text", "", "User to become after listening, if started as root; the store is given to it. None: stay as started."}, set_placed<&T::user, &T::user_place, values::identifier>},
-        {{"drain_timeout", "duration", "\"30s\"", "How long requests in flight may take to finish after SIGTERM."}, set_duration<&T::drain_timeout, 0, day_s>},
-        {{"log_level", "text", "\"info\"", "Diagnostics on standard error: \"error\", \"warn\", \"info\" or \"debug\"."}, set<&T::log_level, log_level>},
+        {{"workers", "number or \"auto\"", "\"auto\"",
+          "Threads that serve connections, each with an io_uring of its own; \"auto\": one per "
+          "CPU."},
+         set<&T::workers, values::workers>},
+        {{"user", "text", "",
+          "User to become after listening, if started as root; the store is given to it. None: "
+          "stay as started."},
+         set_placed<&T::user, &T::user_place, values::identifier>},
+        {{"drain_timeout", "duration", "\"30s\"",
+          "How long requests in flight may take to finish after SIGTERM."},
+         set_duration<&T::drain_timeout, 0, day_s>},
+        {{"log_level", "text", "\"info\"",
+          "Diagnostics on standard error: \"error\", \"warn\", \"info\" or \"debug\"."},
+         set<&T::log_level, log_level>},
         {{"access_log", "table", "", "One line per request; see [server.access_log]."}, access_log},
     };
     return keys;
@@ -80,8 +90,11 @@ const std::vector<Key<ServerSettings>>& server_keys() {
 const std::vector<Key<AccessLogSettings>>& access_log_keys() {
     using T = AccessLogSettings;
     static const std::vector<Key<T>> keys = {
-        {{"path", "path", "", "File that lines are appended to; \"-\": standard output. None: no access log."}, set<&T::path, values::log_path>},
-        {{"format", "text", "\"combined\"", "\"combined\" (Apache's combined log format)."}, set<&T::format, log_format>},
+        {{"path", "path", "",
+          "File that lines are appended to; \"-\": standard output. None: no access log."},
+         set<&T::path, values::log_path>},
+        {{"format", "text", "\"combined\"", "\"combined\" (Apache's combined log format)."},
+         set<&T::format, log_format>},
     };
     return keys;
 }
@@ -89,9 +102,18 @@ const std::vector<Key<AccessLogSettings>>& access_log_keys() {
 const std::vector<Key<AdminSettings>>& admin_keys() {
     using T = AdminSettings;
     static const std::vector<Key<T>> keys = {
-        {{"listen", "list of addresses", "[]", "Where the status page and the status in JSON are served, in plain HTTP: loopback addresses or \"unix:/path\". None: nowhere."}, set<&T::listen, values::listen_addresses>},
-        {{"hosts", "list of names", "[]", "Host names by which the pages may be asked for, besides localhost and loopback addresses."}, set<&T::hosts, values::host_names>},
-        {{"public", "boolean", "false", "Allows `listen` on addresses that are not loopback: anybody who reaches them can read the status."}, set<&T::is_public, values::boolean>},
+        {{"listen", "list of addresses", "[]",
+          "Where the status page and the status in JSON are served, in plain HTTP: loopback "
+          "addresses or \"unix:/path\". None: nowhere."},
+         set<&T::listen, values::listen_addresses>},
+        {{"hosts", "list of names", "[]",
+          "Host names by which the pages may be asked for, besides localhost and loopback "
+          "addresses."},
+         set<&T::hosts, values::host_names>},
+        {{"public", "boolean", "false",
+          "Allows `listen` on addresses that are not loopback: anybody who reaches them can read "
+          "the status."},
+         set<&T::is_public, values::boolean>},
     };
     return keys;
 }
@@ -99,10 +121,17 @@ const std::vector<Key<AdminSettings>>& admin_keys() {
 const std::vector<Key<ListenSettings>>& listen_keys() {
     using T = ListenSettings;
     static const std::vector<Key<T>> keys = {
-        {{"address", "address", "required", "\"[::]:443\" (all IPv6 and IPv4), \"*:443\" (all IPv4), \"192.0.2.1:443\", \"[2001:db8::1]:443\" or \"unix:/path\"."}, set<&T::address, values::listen_address>},
+        {{"address", "address", "required",
+          "\"[::]:443\" (all IPv6 and IPv4), \"*:443\" (all IPv4), \"192.0.2.1:443\", "
+          "\"[2001:db8::1]:443\" or \"unix:/path\"."},
+         set<&T::address, values::listen_address>},
         {{"protocol", "text", "required", "\"https\" or \"http\"."}, set<&T::protocol, protocol>},
-        {{"public_port", "number", "", "The port that clients use, if something in front maps it: for redirects and X-Forwarded-Port. None: the address's own."}, set_integer<&T::public_port, 1, 65535>},
-        {{"backlog", "number", "4096", "Connections that may wait to be accepted, per worker."}, set_integer<&T::backlog, 1, 65535>},
+        {{"public_port", "number", "",
+          "The port that clients use, if something in front maps it: for redirects and "
+          "X-Forwarded-Port. None: the address's own."},
+         set_integer<&T::public_port, 1, 65535>},
+        {{"backlog", "number", "4096", "Connections that may wait to be accepted, per worker."},
+         set_integer<&T::backlog, 1, 65535>},
     };
     return keys;
 }
@@ -110,8 +139,13 @@ const std::vector<Key<ListenSettings>>& listen_keys() {
 const std::vector<Key<TlsSettings>>& tls_keys() {
     using T = TlsSettings;
     static const std::vector<Key<T>> keys = {
-        {{"policy", "text", "\"intermediate\"", "\"intermediate\" (TLS 1.2 and 1.3) or \"modern\" (TLS 1.3 only), as Mozilla's server side TLS."}, set<&T::policy, policy>},
-        {{"certificates_decoded_max", "number", "4096", "Certificates that each worker keeps ready for use; more are decoded again when needed."}, set_integer<&T::certificates_decoded_max, 16, 1'000'000>},
+        {{"policy", "text", "\"intermediate\"",
+          "\"intermediate\" (TLS 1.2 and 1.3) or \"modern\" (TLS 1.3 only), as Mozilla's server "
+          "side TLS."},
+         set<&T::policy, policy>},
+        {{"certificates_decoded_max", "number", "4096",
+          "Certificates that each worker keeps ready for use; more are decoded again when needed."},
+         set_integer<&T::certificates_decoded_max, 16, 1'000'000>},
     };
     return keys;
 }
@@ -119,18 +153,40 @@ const std::vector<Key<TlsSettings>>& tls_keys() {
 const std::vector<Key<proxy::Limits>>& limit_keys() {
     using T = proxy::Limits;
     static const std::vector<Key<T>> keys = {
-        {{"handshake_timeout", "duration", "\"10s\"", "From accepting a connection to the end of its TLS handshake."}, set_milliseconds<&T::handshake_ms, 100, day_ms>},
-        {{"head_timeout", "duration", "\"10s\"", "From the first byte of a request's head to its end."}, set_milliseconds<&T::head_ms, 100, day_ms>},
-        {{"idle_timeout", "duration", "\"60s\"", "Waiting for the next request on a kept connection."}, set_milliseconds<&T::idle_ms, 100, day_ms>},
-        {{"body_timeout", "duration", "\"20s\"", "Without a byte of a body, in either direction."}, set_milliseconds<&T::body_ms, 100, day_ms>},
-        {{"body_rate_min", "size", "\"1KiB\"", "Bytes per second of a request's body, averaged, from its tenth second on; 0: no limit."}, set_size<&T::body_rate_min, 0, 1u << 30>},
-        {{"backend_connect_timeout", "duration", "\"5s\"", "Connecting to a backend's server."}, set_milliseconds<&T::backend_connect_ms, 10, day_ms>},
-        {{"backend_response_timeout", "duration", "\"60s\"", "From the request sent to the first byte of its response."}, set_milliseconds<&T::backend_response_ms, 10, day_ms>},
-        {{"backend_idle_timeout", "duration", "\"10s\"", "How long an unused connection to a backend is kept; less if the backend announces less."}, set_milliseconds<&T::backend_idle_ms, 0, day_ms>},
-        {{"backend_idle_max", "number", "64", "Unused connections kept per server of a backend and worker."}, set_integer<&T::backend_idle_max, 0, 100'000>},
-        {{"tunnel_idle_timeout", "duration", "\"1h\"", "Without a byte on a WebSocket, in either direction."}, set_milliseconds<&T::tunnel_idle_ms, 1000, 30 * day_ms>},
-        {{"request_body_max", "size", "0", "Larger request bodies are refused (413); 0: no limit."}, set_size<&T::request_body_max, 0, UINT64_MAX>},
-        {{"connections_max", "number", "65536", "Client connections per worker; more wait in the listeners' backlogs."}, set_integer<&T::connections_max, 1, 10'000'000>},
+        {{"handshake_timeout", "duration", "\"10s\"",
+          "From accepting a connection to the end of its TLS handshake."},
+         set_milliseconds<&T::handshake_ms, 100, day_ms>},
+        {{"head_timeout", "duration", "\"10s\"",
+          "From the first byte of a request's head to its end."},
+         set_milliseconds<&T::head_ms, 100, day_ms>},
+        {{"idle_timeout", "duration", "\"60s\"",
+          "Waiting for the next request on a kept connection."},
+         set_milliseconds<&T::idle_ms, 100, day_ms>},
+        {{"body_timeout", "duration", "\"20s\"", "Without a byte of a body, in either direction."},
+         set_milliseconds<&T::body_ms, 100, day_ms>},
+        {{"body_rate_min", "size", "\"1KiB\"",
+          "Bytes per second of a request's body, averaged, from its tenth second on; 0: no limit."},
+         set_size<&T::body_rate_min, 0, 1u << 30>},
+        {{"backend_connect_timeout", "duration", "\"5s\"", "Connecting to a backend's server."},
+         set_milliseconds<&T::backend_connect_ms, 10, day_ms>},
+        {{"backend_response_timeout", "duration", "\"60s\"",
+          "From the request sent to the first byte of its response."},
+         set_milliseconds<&T::backend_response_ms, 10, day_ms>},
+        {{"backend_idle_timeout", "duration", "\"10s\"",
+          "How long an unused connection to a backend is kept; less if the backend announces "
+          "less."},
+         set_milliseconds<&T::backend_idle_ms, 0, day_ms>},
+        {{"backend_idle_max", "number", "64",
+          "Unused connections kept per server of a backend and worker."},
+         set_integer<&T::backend_idle_max, 0, 100'000>},
+        {{"tunnel_idle_timeout", "duration", "\"1h\"",
+          "Without a byte on a WebSocket, in either direction."},
+         set_milliseconds<&T::tunnel_idle_ms, 1000, 30 * day_ms>},
+        {{"request_body_max", "size", "0", "Larger request bodies are refused (413); 0: no limit."},
+         set_size<&T::request_body_max, 0, UINT64_MAX>},
+        {{"connections_max", "number", "65536",
+          "Client connections per worker; more wait in the listeners' backlogs."},
+         set_integer<&T::connections_max, 1, 10'000'000>},
     };
     return keys;
 }
@@ -139,7 +195,10 @@ const std::vector<Key<BackendSettings>>& backend_keys() {
     using T = BackendSettings;
     static const std::vector<Key<T>> keys = {
         {{"name", "text", "required", "What sites call it."}, set<&T::name, values::identifier>},
-        {{"servers", "list of addresses", "required", "\"127.0.0.1:8080\", \"[::1]:8080\", \"unix:/path\", or a host name with a port, which is looked up when the configuration is read. Requests are spread over them."}, set<&T::servers, values::servers>},
+        {{"servers", "list of addresses", "required",
+          "\"127.0.0.1:8080\", \"[::1]:8080\", \"unix:/path\", or a host name with a port, which "
+          "is looked up when the configuration is read. Requests are spread over them."},
+         set<&T::servers, values::servers>},
     };
     return keys;
 }
@@ -147,13 +206,30 @@ const std::vector<Key<BackendSettings>>& backend_keys() {
 const std::vector<Key<SiteSettings>>& site_keys() {
     using T = SiteSettings;
     static const std::vector<Key<T>> keys = {
-        {{"hosts", "list of names", "required", "Host names of the site, the first is its name; \"*.example.org\" stands for one label."}, site_hosts},
-        {{"backend", "text", "required", "Name of a [[backend]], or an address as in its `servers`."}, set_placed<&T::backend, &T::backend_place, values::text>},
-        {{"managed", "boolean", "false", "Gets certificates for the hosts from the CA of [md]: short for an [[md.domain]] of these names."}, set<&T::managed, values::boolean>},
-        {{"certificate_file", "path or list", "", "PEM file(s) with certificate and chain, for a site with certificates of its own; one per key type."}, set_placed<&T::certificate_files, &T::certificate_place, values::paths>},
-        {{"certificate_key_file", "path or list", "", "PEM file(s) with the keys, in the same order."}, set_placed<&T::key_files, &T::certificate_place, values::paths>},
-        {{"require_https", "text", "", "\"off\", \"temporary\" or \"permanent\": redirects http to https; \"permanent\" also sends Strict-Transport-Security. None: as its managed domain says, else off."}, set<&T::require_https, require_https>},
-        {{"default", "boolean", "false", "Also answers for hosts that no site names, and its certificate for unknown names."}, set<&T::is_default, values::boolean>},
+        {{"hosts", "list of names", "required",
+          "Host names of the site, the first is its name; \"*.example.org\" stands for one label."},
+         site_hosts},
+        {{"backend", "text", "required",
+          "Name of a [[backend]], or an address as in its `servers`."},
+         set_placed<&T::backend, &T::backend_place, values::text>},
+        {{"managed", "boolean", "false",
+          "Gets certificates for the hosts from the CA of [md]: short for an [[md.domain]] of "
+          "these names."},
+         set<&T::managed, values::boolean>},
+        {{"certificate_file", "path or list", "",
+          "PEM file(s) with certificate and chain, for a site with certificates of its own; one "
+          "per key type."},
+         set_placed<&T::certificate_files, &T::certificate_place, values::paths>},
+        {{"certificate_key_file", "path or list", "",
+          "PEM file(s) with the keys, in the same order."},
+         set_placed<&T::key_files, &T::certificate_place, values::paths>},
+        {{"require_https", "text", "",
+          "\"off\", \"temporary\" or \"permanent\": redirects http to https; \"permanent\" also "
+          "sends Strict-Transport-Security. None: as its managed domain says, else off."},
+         set<&T::require_https, require_https>},
+        {{"default", "boolean", "false",
+          "Also answers for hosts that no site names, and its certificate for unknown names."},
+         set<&T::is_default, values::boolean>},
     };
     return keys;
 }
@@ -175,26 +251,39 @@ TableText table_of(std::string_view name, bool is_list, std::string_view meaning
 
 std::vector<TableText> make_schema() {
     std::vector<TableText> tables;
-    tables.push_back(
-        {"",
-         false,
-         "Keys that stand before the first table.",
-         {{"include", "list of paths", "[]",
-           "More files, as \"conf.d/*.toml\", read in the order of their names: their tables are added to this file's."}}});
+    tables.push_back({"",
+                      false,
+                      "Keys that stand before the first table.",
+                      {{"include", "list of paths", "[]",
+                        "More files, as \"conf.d/*.toml\", read in the order of their names: their "
+                        "tables are added to this file's."}}});
     tables.push_back(table_of("server", false, "The process.", server_keys()));
-    tables.push_back(table_of("server.access_log", false, "The access log: access_log = { path = \"…\" } in [server].", access_log_keys()));
+    tables.push_back(table_of("server.access_log", false,
+                              "The access log: access_log = { path = \"…\" } in [server].",
+                              access_log_keys()));
     tables.push_back(table_of("admin", false, "The status page and its data.", admin_keys()));
-    tables.push_back(table_of("listen", true, "An address that clients connect to. All sites are served on all of them.", listen_keys()));
+    tables.push_back(table_of(
+        "listen", true, "An address that clients connect to. All sites are served on all of them.",
+        listen_keys()));
     tables.push_back(table_of("tls", false, "What TLS offers.", tls_keys()));
-    tables.push_back(table_of("limits", false, "Bounds and waits of the HTTP front.", limit_keys()));
-    tables.push_back(table_of("md", false, "Managed domains: mod_md's directives without their MD, in snake_case. Those that [[md.domain]] has too are what domains inherit.", md_keys(), directive_keys()));
-    TableText domain = table_of("md.domain", true, "A managed domain: names that share certificates (MDomain).", domain_keys(), directive_keys());
+    tables.push_back(
+        table_of("limits", false, "Bounds and waits of the HTTP front.", limit_keys()));
+    tables.push_back(
+        table_of("md", false,
+                 "Managed domains: mod_md's directives without their MD, in snake_case. Those that "
+                 "[[md.domain]] has too are what domains inherit.",
+                 md_keys(), directive_keys()));
+    TableText domain =
+        table_of("md.domain", true, "A managed domain: names that share certificates (MDomain).",
+                 domain_keys(), directive_keys());
     for (size_t i = domain_keys().size(); i < domain.keys.size(); ++i) {
         domain.keys[i].default_value = "as in [md]";
     }
     tables.push_back(std::move(domain));
-    tables.push_back(table_of("backend", true, "Servers that answer requests, equal to each other.", backend_keys()));
-    tables.push_back(table_of("site", true, "A virtual host: its hosts and where their requests go.", site_keys()));
+    tables.push_back(table_of("backend", true, "Servers that answer requests, equal to each other.",
+                              backend_keys()));
+    tables.push_back(table_of(
+        "site", true, "A virtual host: its hosts and where their requests go.", site_keys()));
     return tables;
 }
 
@@ -219,15 +308,24 @@ std::string snake_case(std::string_view name) {
 
 /// Names that a key has or had elsewhere, for hints.
 constexpr std::pair<std::string_view, std::string_view> former_names[] = {
-    {"drive_mode", "renew_mode"},         {"member", "names"},
-    {"omain", "names"},                   {"domain", "names"},
-    {"domains", "names"},                 {"email", "contact_email"},
-    {"server_admin", "contact_email"},    {"ca", "certificate_authority"},
-    {"server_name", "hosts"},             {"server_alias", "hosts"},
-    {"names", "hosts"},                   {"host", "hosts"},
-    {"proxy_pass", "backend"},            {"listener", "listen"},
-    {"port", "address"},                  {"store", "store_dir"},
-    {"renew_via_a_r_i", "renew_via_ari"}, {"ssl_certificate_file", "certificate_file"},
+    {"drive_mode", "renew_mode"},
+    {"member", "names"},
+    {"omain", "names"},
+    {"domain", "names"},
+    {"domains", "names"},
+    {"email", "contact_email"},
+    {"server_admin", "contact_email"},
+    {"ca", "certificate_authority"},
+    {"server_name", "hosts"},
+    {"server_alias", "hosts"},
+    {"names", "hosts"},
+    {"host", "hosts"},
+    {"proxy_pass", "backend"},
+    {"listener", "listen"},
+    {"port", "address"},
+    {"store", "store_dir"},
+    {"renew_via_a_r_i", "renew_via_ari"},
+    {"ssl_certificate_file", "certificate_file"},
     {"ssl_certificate_key_file", "certificate_key_file"},
 };
 
@@ -306,9 +404,8 @@ std::string schema_markdown() {
 void read_keys(const Node& node, std::string_view table, const std::vector<BoundKey>& keys,
                Mistakes& mistakes) {
     for (const Node::Entry& entry : node.entries) {
-        const auto known = std::find_if(keys.begin(), keys.end(), [&](const BoundKey& key) {
-            return key.name == entry.name;
-        });
+        const auto known = std::find_if(
+            keys.begin(), keys.end(), [&](const BoundKey& key) { return key.name == entry.name; });
         if (known == keys.end()) {
             mistakes.add(entry.place, "{}: unknown key; {}", base::escape_for_log(entry.name, 64),
                          unknown_key_hint(entry.name, table));

@@ -16,8 +16,8 @@ using File = std::shared_ptr<const SourceFile>;
 
 File make_file(const std::string& path, int order) {
     const size_t slash = path.rfind('/');
-    return std::make_shared<const SourceFile>(SourceFile{
-        path, slash == std::string::npos ? "" : path.substr(0, slash + 1), order});
+    return std::make_shared<const SourceFile>(
+        SourceFile{path, slash == std::string::npos ? "" : path.substr(0, slash + 1), order});
 }
 
 /// The bytes of a file; false after saying why not.
@@ -82,10 +82,9 @@ Node convert(const toml::node& from, const File& file, int depth, Mistakes& mist
             node.entries.push_back(std::move(entry));
         }
         // toml++ sorts by name; people read from top to bottom.
-        std::stable_sort(node.entries.begin(), node.entries.end(),
-                         [](const Node::Entry& a, const Node::Entry& b) {
-                             return a.place.line < b.place.line;
-                         });
+        std::stable_sort(
+            node.entries.begin(), node.entries.end(),
+            [](const Node::Entry& a, const Node::Entry& b) { return a.place.line < b.place.line; });
     } else if (const toml::array* list = from.as_array()) {
         node.kind = Node::Kind::List;
         for (const toml::node& item : *list) {
@@ -131,8 +130,8 @@ uint32_t first_definition(std::string_view text, uint32_t second) {
 std::string explain(const toml::parse_error& error, std::string_view text) {
     std::string what(error.description());
     // "Error while parsing key-value pair: cannot …" is the parser's view; people want the rest.
-    if (const size_t colon = what.find(": "); what.starts_with("Error while") &&
-                                              colon != std::string::npos) {
+    if (const size_t colon = what.find(": ");
+        what.starts_with("Error while") && colon != std::string::npos) {
         what.erase(0, colon + 2);
     }
     if (what.find("cannot redefine") != std::string::npos) {
@@ -169,15 +168,14 @@ void merge(Node& into, Node&& from, Mistakes& mistakes) {
                                       [&](const Node::Entry& e) { return e.name == entry.name; });
         if (old == into.entries.end()) {
             into.entries.push_back(std::move(entry));
-        } else if (old->value.kind == Node::Kind::Table &&
-                   entry.value.kind == Node::Kind::Table) {
+        } else if (old->value.kind == Node::Kind::Table && entry.value.kind == Node::Kind::Table) {
             merge(old->value, std::move(entry.value), mistakes);
         } else if (old->value.is_table_list() && entry.value.is_table_list()) {
             std::move(entry.value.items.begin(), entry.value.items.end(),
                       std::back_inserter(old->value.items));
         } else {
-            mistakes.add(entry.place, "{} is already set at {}; remove one of the two",
-                         entry.name, old->place.text());
+            mistakes.add(entry.place, "{} is already set at {}; remove one of the two", entry.name,
+                         old->place.text());
         }
     }
 }
@@ -190,9 +188,8 @@ std::vector<std::string> expand(const Node& pattern, Mistakes& mistakes) {
                      pattern.described());
         return {};
     }
-    const std::string path = pattern.text.starts_with('/')
-                                 ? pattern.text
-                                 : pattern.place.file->directory + pattern.text;
+    const std::string path =
+        pattern.text.starts_with('/') ? pattern.text : pattern.place.file->directory + pattern.text;
     glob_t found{};
     const int result = ::glob(path.c_str(), GLOB_ERR, nullptr, &found);
     std::vector<std::string> paths;
@@ -208,8 +205,7 @@ std::vector<std::string> expand(const Node& pattern, Mistakes& mistakes) {
             mistakes.warn(pattern.place, "include: no file matches {}", path);
         }
     } else if (result != 0) {
-        mistakes.add(pattern.place, "include: {} cannot be listed: {}", path,
-                     std::strerror(errno));
+        mistakes.add(pattern.place, "include: {} cannot be listed: {}", path, std::strerror(errno));
     }
     return paths;
 }

@@ -8,7 +8,7 @@ namespace app::values {
 
 namespace {
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
     return fmt::format("\"{}\"", base::escape_for_log(text, 100));
 }
 
@@ -25,7 +25,7 @@ std::optional<std::string> text_of(const Node& node, Reading& reading, std::stri
         return reading.wrong(node.place, "is empty; expected {}", expected);
     }
     if (has_control(node.text)) {
-        return reading.wrong(node.place, "{} has a control character in it", quoted(node.text));
+        return reading.wrong(node.place, "{} has a control character in it", in_quotes(node.text));
     }
     return node.text;
 }
@@ -49,8 +49,8 @@ bool is_empty_list(const Node& node, Reading& reading) {
 }
 
 bool looks_like_number(std::string_view text) {
-    return !text.empty() && std::all_of(text.begin(), text.end(),
-                                        [](char c) { return c >= '0' && c <= '9'; });
+    return !text.empty() &&
+           std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 /// Why a text is no DNS name (faults.md CF-11, CF-12).
@@ -61,7 +61,8 @@ std::string why_no_name(std::string_view text) {
         return "has a space in it; several names are a list: [\"a.example\", \"b.example\"]";
     }
     if (text.find(':') != std::string_view::npos) return "has a port; write the host name alone";
-    if (std::any_of(text.begin(), text.end(), [](char c) { return static_cast<uint8_t>(c) >= 0x80; })) {
+    if (std::any_of(text.begin(), text.end(),
+                    [](char c) { return static_cast<uint8_t>(c) >= 0x80; })) {
         return "is not ASCII; write the name in its DNS form, with labels that begin with xn--";
     }
     const size_t star = text.rfind('*');
@@ -76,12 +77,12 @@ std::optional<std::string> dns_name(const Node& node, Reading& reading) {
     const auto text = text_of(node, reading, "a DNS name, as \"www.example.org\"");
     if (!text) return std::nullopt;
     const auto name = base::normalize_dns_name(*text);
-    if (!name) return reading.wrong(node.place, "{} {}", quoted(*text), why_no_name(*text));
+    if (!name) return reading.wrong(node.place, "{} {}", in_quotes(*text), why_no_name(*text));
     if (name->starts_with("*.") && name->find('.', 2) == std::string::npos) {
         return reading.wrong(node.place,
                              "{} would cover a whole top-level domain; write the names that you "
                              "serve",
-                             quoted(*text));
+                             in_quotes(*text));
     }
     return name;
 }
@@ -92,8 +93,7 @@ std::optional<bool> boolean(const Node& node, Reading& reading) {
     if (node.kind == Node::Kind::Boolean) return node.boolean;
     for (const std::string_view word : {"on", "yes", "true", "1"}) {
         if (node.kind == Node::Kind::Text && base::iequals(node.text, word)) {
-            return reading.wrong(node.place, "is {}; write true, without quotes",
-                                 node.described());
+            return reading.wrong(node.place, "is {}; write true, without quotes", node.described());
         }
     }
     for (const std::string_view word : {"off", "no", "false", "0"}) {
@@ -132,8 +132,8 @@ std::optional<int64_t> integer(const Node& node, Reading& reading, int64_t low, 
                              node.described(), low, high);
     }
     if (node.integer < low || node.integer > high) {
-        return reading.wrong(node.place, "{} is out of range; expected {} to {}", node.integer,
-                             low, high);
+        return reading.wrong(node.place, "{} is out of range; expected {} to {}", node.integer, low,
+                             high);
     }
     return node.integer;
 }
@@ -148,21 +148,21 @@ std::optional<base::Duration> duration(const Node& node, Reading& reading, base:
     if (!text) return std::nullopt;
     if (looks_like_number(*text)) {
         return reading.wrong(node.place, "{} has no unit; write \"{}s\" (units: d, h, mi, s, ms)",
-                             quoted(*text), *text);
+                             in_quotes(*text), *text);
     }
     const auto value = base::parse_duration(*text);
     if (!value) {
         return reading.wrong(node.place,
                              "{} is no duration; write a whole number and its unit without a "
                              "space: \"7d\", \"12h\", \"90mi\", \"30s\", \"500ms\"",
-                             quoted(*text));
+                             in_quotes(*text));
     }
     if (value->count() < 0) {
-        return reading.wrong(node.place, "{} is negative; expected {} to {}", quoted(*text),
+        return reading.wrong(node.place, "{} is negative; expected {} to {}", in_quotes(*text),
                              base::format_duration(low), base::format_duration(high));
     }
     if (*value < low || *value > high) {
-        return reading.wrong(node.place, "{} is out of range; expected {} to {}", quoted(*text),
+        return reading.wrong(node.place, "{} is out of range; expected {} to {}", in_quotes(*text),
                              base::format_duration(low), base::format_duration(high));
     }
     return value;
@@ -176,15 +176,16 @@ std::optional<uint64_t> size(const Node& node, Reading& reading, uint64_t low, u
         value = base::parse_size(node.text);
     }
     if (!value) {
-        return reading.wrong(node.place,
-                             "{} is no size; write a whole number and its unit without a space: "
-                             "\"512\", \"16KiB\", \"10MiB\", \"1GiB\"",
-                             node.kind == Node::Kind::Text ? quoted(node.text) : node.described());
+        return reading.wrong(
+            node.place,
+            "{} is no size; write a whole number and its unit without a space: "
+            "\"512\", \"16KiB\", \"10MiB\", \"1GiB\"",
+            node.kind == Node::Kind::Text ? in_quotes(node.text) : node.described());
     }
     if (*value < low || *value > high) {
-        return reading.wrong(node.place, "{} is out of range; expected {} to {} bytes",
-                             node.kind == Node::Kind::Text ? quoted(node.text) : node.described(),
-                             low, high);
+        return reading.wrong(
+            node.place, "{} is out of range; expected {} to {} bytes",
+            node.kind == Node::Kind::Text ? in_quotes(node.text) : node.described(), low, high);
     }
     return value;
 }
@@ -224,7 +225,7 @@ std::optional<std::string> identifier(const Node& node, Reading& reading) {
     if (!good || value->size() > 64) {
         return reading.wrong(node.place,
                              "{} is no name; use up to 64 letters, digits, '-', '_' and '.'",
-                             quoted(*value));
+                             in_quotes(*value));
     }
     return value;
 }
@@ -242,7 +243,7 @@ std::optional<std::vector<PlacedName>> dns_names(const Node& node, Reading& read
             result.push_back({item->place, *name});
         } else {
             good = false;
-            (void)reading.wrong(item->place, "{} stands here twice; remove one", quoted(*name));
+            (void)reading.wrong(item->place, "{} stands here twice; remove one", in_quotes(*name));
         }
     }
     if (!good) return std::nullopt;
@@ -262,18 +263,19 @@ std::optional<net::Address> listen_address(const Node& node, Reading& reading) {
     if (!text) return std::nullopt;
     if (text->starts_with("unix:") && !text->starts_with("unix:/")) {
         return reading.wrong(node.place, "{}: write the whole path: \"unix:/run/…\"",
-                             quoted(*text));
+                             in_quotes(*text));
     }
     const auto address = net::Address::parse(*text);
     if (!address) {
-        return reading.wrong(node.place,
-                             "{}: {}; write \"127.0.0.1:443\", \"[::1]:443\", \"*:443\" (all IPv4), "
-                             "\"[::]:443\" (all) or \"unix:/path\"",
-                             quoted(*text), address.error().text);
+        return reading.wrong(
+            node.place,
+            "{}: {}; write \"127.0.0.1:443\", \"[::1]:443\", \"*:443\" (all IPv4), "
+            "\"[::]:443\" (all) or \"unix:/path\"",
+            in_quotes(*text), address.error().text);
     }
     if (!address.value().is_unix() && address.value().port() == 0) {
         return reading.wrong(node.place, "{}: port 0 is no port; expected 1 to 65535",
-                             quoted(*text));
+                             in_quotes(*text));
     }
     return address.value();
 }
@@ -290,47 +292,45 @@ std::optional<std::vector<PlacedAddress>> listen_addresses(const Node& node, Rea
     return result;
 }
 
-std::optional<ServerAddress> server(const std::string& text, const Place& place,
-                                    Reading& reading) {
+std::optional<ServerAddress> server(const std::string& text, const Place& place, Reading& reading) {
     static constexpr std::string_view forms =
         "write \"127.0.0.1:8080\", \"[::1]:8080\", \"app.internal:8080\" or \"unix:/path\"";
     if (text.find("://") != std::string::npos) {
         return reading.wrong(place, "{} is a URL; backends are spoken to in plain HTTP: {}",
-                             quoted(text), forms);
+                             in_quotes(text), forms);
     }
     if (!text.starts_with("unix:") && text.find_first_of("/@? ") != std::string::npos) {
-        return reading.wrong(place, "{} is more than an address; {}", quoted(text), forms);
+        return reading.wrong(place, "{} is more than an address; {}", in_quotes(text), forms);
     }
     if (text.starts_with("*")) {
-        return reading.wrong(place, "{} is no place to connect to; {}", quoted(text), forms);
+        return reading.wrong(place, "{} is no place to connect to; {}", in_quotes(text), forms);
     }
     const auto address = net::Address::parse(text);
     if (address) {
         if (!address.value().is_unix() && address.value().port() == 0) {
             return reading.wrong(place, "{}: port 0 is no port; expected 1 to 65535",
-                                 quoted(text));
+                                 in_quotes(text));
         }
         return ServerAddress{place, text, address.value()};
     }
     const size_t colon = text.rfind(':');
     if (text.starts_with("unix:") || text.starts_with("[") || colon == std::string::npos ||
         text.find(':') != colon) {
-        return reading.wrong(place, "{}: {}; {}", quoted(text),
-                             colon == std::string::npos ? "the port is missing"
-                                                        : address.error().text,
-                             forms);
+        return reading.wrong(
+            place, "{}: {}; {}", in_quotes(text),
+            colon == std::string::npos ? "the port is missing" : address.error().text, forms);
     }
     const std::string_view port = std::string_view(text).substr(colon + 1);
     const std::string_view host = std::string_view(text).substr(0, colon);
     if (!looks_like_number(port) || port.size() > 5 || std::stoi(std::string(port)) > 65535 ||
         std::stoi(std::string(port)) == 0) {
-        return reading.wrong(place, "{}: {} is no port; expected 1 to 65535", quoted(text),
-                             quoted(port));
+        return reading.wrong(place, "{}: {} is no port; expected 1 to 65535", in_quotes(text),
+                             in_quotes(port));
     }
     if (!base::normalize_dns_name(host) || host.starts_with("*") ||
         looks_like_number(host.substr(host.rfind('.') + 1))) {
         return reading.wrong(place, "{}: {} is neither an address nor a host name; {}",
-                             quoted(text), quoted(host), forms);
+                             in_quotes(text), in_quotes(host), forms);
     }
     return ServerAddress{place, text, std::nullopt};
 }

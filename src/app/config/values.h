@@ -19,6 +19,7 @@ struct Reading {
     template <typename... Args>
     std::nullopt_t wrong(const Place& place, fmt::format_string<Args...> format, Args&&... args) {
         mistakes.add(place, "{}: {}", key, fmt::format(format, std::forward<Args>(args)...));
+        mistakes.note_unread(key);
         return std::nullopt;
     }
 };

@@ -1,0 +1,28 @@
+// The command line: verbs, options, help.
+#pragma once
+
+#include <string>
+
+namespace app {
+
+/// Exit codes (design.md, section 10).
+constexpr int exit_ok = 0;
+constexpr int exit_refused = 1;  // refused configuration, failed start
+constexpr int exit_usage = 2;
+
+struct CommandLine {
+    enum class Verb { Run, Check, Version };
+    Verb verb = Verb::Run;
+    std::string config = "/etc/mdfront/mdfront.toml";
+};
+
+/// Reads the arguments. False: `exit_code` is what the process ends with, after help or a message
+/// was printed.
+bool parse_command_line(int argc, char** argv, CommandLine& line, int& exit_code);
+
+/// `mdfront check`: all that a start does short of listening and writing.
+int run_check(const std::string& config_path);
+/// `mdfront version`: ours and the libraries'.
+int run_version();
+
+}  // namespace app

@@ -1,0 +1,173 @@
+#include "md/csr.h"
+
+#include <openssl/bio.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+#include <cerrno>
+#include <memory>
+
+#include "base/text.h"
+
+namespace md {
+
+namespace {
+
+constexpr size_t common_name_bytes_max = 63;  // RFC 5280 ub-common-name is 64; mod_md.md 5.9: < 64
+constexpr int rsa_bits_default = 2048;
+
+template <auto free>
+struct Deleter {
+    template <typename T>
+    void operator()(T* object) const {
+        free(object);
+    }
+};
+void free_extensions(STACK_OF(X509_EXTENSION) * extensions) {
+    sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
+}
+using BioPtr = std::unique_ptr<BIO, Deleter<BIO_free_all>>;
+using KeyPtr = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
+using RequestPtr = std::unique_ptr<X509_REQ, Deleter<X509_REQ_free>>;
+using NamesPtr = std::unique_ptr<GENERAL_NAMES, Deleter<GENERAL_NAMES_free>>;
+using CertificatePtr = std::unique_ptr<X509, Deleter<X509_free>>;
+using ExtensionsPtr = std::unique_ptr<STACK_OF(X509_EXTENSION), Deleter<free_extensions>>;
+
+Problem crypto_problem(std::string_view what) {
+    char text[256] = "no reason given";
+    const unsigned long code = ERR_get_error();
+    if (code != 0) ERR_error_string_n(code, text, sizeof text);
+    ERR_clear_error();
+    return make_problem(EINVAL, fmt::format("{}: {}", what, text));
+}
+
+/// OpenSSL's short name for all spellings that mod_md takes (mod_md.md 1.5); "" if unknown.
+std::string curve_name(const std::string& curve) {
+    if (base::iequals(curve, "secp256r1")) return SN_X9_62_prime256v1;
+    if (base::iequals(curve, "secp192r1")) return SN_X9_62_prime192v1;
+    std::string upper = curve;
+    for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    int nid = EC_curve_nist2nid(upper.c_str());
+    if (nid == NID_undef) nid = OBJ_sn2nid(curve.c_str());
+    if (nid == NID_undef) nid = OBJ_sn2nid(base::to_lower(curve).c_str());
+    return nid == NID_undef ? std::string() : std::string(OBJ_nid2sn(nid));
+}
+
+KeyPtr generate(const KeySpec& spec) {
+    if (spec.type != KeySpec::Type::Ec) {
+        const int bits = std::max(spec.bits, rsa_bits_default);
+        return KeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", static_cast<size_t>(bits)));
+    }
+    const std::string curve = curve_name(spec.curve);
+    if (curve == SN_X25519 || curve == SN_ED25519 || curve == SN_ED448) {
+        return KeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, curve.c_str()));
+    }
+    if (curve.empty()) return nullptr;
+    return KeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", curve.c_str()));
+}
+
+KeyPtr read_key(std::string_view pem) {
+    const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+    const auto no_pass = [](char*, int, int, void*) { return -1; };
+    return KeyPtr(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_pass, nullptr));
+}
+
+bool add_extension(STACK_OF(X509_EXTENSION) * extensions, int nid, const std::string& value) {
+    X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, nullptr, nid, value.c_str());
+    if (extension == nullptr) return false;
+    if (sk_X509_EXTENSION_push(extensions, extension) > 0) return true;
+    X509_EXTENSION_free(extension);
+    return false;
+}
+
+bool set_common_name(X509_REQ* request, const std::string& name) {
+    if (name.size() > common_name_bytes_max) return true;
+    return X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(request), "CN", MBSTRING_ASC,
+                                      reinterpret_cast<const uint8_t*>(name.data()),
+                                      static_cast<int>(name.size()), -1, 0) == 1;
+}
+
+bool add_extensions(X509_REQ* request, const std::vector<std::string>& names, bool must_staple) {
+    const ExtensionsPtr extensions(sk_X509_EXTENSION_new_null());
+    std::string alternatives;
+    for (const std::string& name : names) {
+        // The names are normalised DNS names: nothing in them means anything to this syntax.
+        base::check(base::normalize_dns_name(name).has_value());
+        alternatives += (alternatives.empty() ? "DNS:" : ",DNS:") + name;
+    }
+    if (!add_extension(extensions.get(), NID_subject_alt_name, alternatives)) return false;
+    if (must_staple && !add_extension(extensions.get(), NID_tlsfeature, "status_request")) {
+        return false;
+    }
+    return X509_REQ_add_extensions(request, extensions.get()) == 1;
+}
+
+}  // namespace
+
+Outcome<std::string> generate_key(const KeySpec& spec) {
+    ERR_clear_error();
+    const KeyPtr key = generate(spec);
+    if (!key) {
+        return crypto_problem(spec.type == KeySpec::Type::Ec
+                                  ? fmt::format("making a key on the curve {}", spec.curve)
+                                  : fmt::format("making an RSA key of {} bits", spec.bits));
+    }
+    const BioPtr bio(BIO_new(BIO_s_secmem()));
+    if (!bio || PEM_write_bio_PKCS8PrivateKey(bio.get(), key.get(), nullptr, nullptr, 0, nullptr,
+                                              nullptr) != 1) {
+        return crypto_problem("writing a private key");
+    }
+    char* data = nullptr;
+    const long size = BIO_get_mem_data(bio.get(), &data);
+    return std::string(data, static_cast<size_t>(size));
+}
+
+Outcome<std::vector<uint8_t>> make_csr(std::string_view key_pem,
+                                       const std::vector<std::string>& names, bool must_staple) {
+    base::check(!names.empty());
+    ERR_clear_error();
+    const KeyPtr key = read_key(key_pem);
+    if (!key) return crypto_problem("reading the key for the certificate request");
+    const RequestPtr request(X509_REQ_new());
+    const bool edwards =
+        EVP_PKEY_is_a(key.get(), "ED25519") == 1 || EVP_PKEY_is_a(key.get(), "ED448") == 1;
+    if (!request || !set_common_name(request.get(), names.front()) ||
+        !add_extensions(request.get(), names, must_staple) ||
+        X509_REQ_set_pubkey(request.get(), key.get()) != 1 ||
+        X509_REQ_sign(request.get(), key.get(), edwards ? nullptr : EVP_sha256()) <= 0) {
+        return crypto_problem("making the certificate request");
+    }
+    uint8_t* der = nullptr;
+    const int size = i2d_X509_REQ(request.get(), &der);
+    if (size <= 0) return crypto_problem("writing the certificate request");
+    std::vector<uint8_t> bytes(der, der + size);
+    OPENSSL_free(der);
+    return bytes;
+}
+
+std::vector<std::string> subject_alt_names(std::span<const uint8_t> certificate_der) {
+    const uint8_t* at = certificate_der.data();
+    const CertificatePtr certificate(
+        d2i_X509(nullptr, &at, static_cast<long>(certificate_der.size())));
+    if (!certificate) return {};
+    const NamesPtr names(static_cast<GENERAL_NAMES*>(
+        X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr)));
+    std::vector<std::string> texts;
+    if (!names) return texts;
+    for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
+        const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+        if (name->type != GEN_DNS) {
+            texts.push_back(fmt::format("{}:", name->type));
+            continue;
+        }
+        const auto* data = reinterpret_cast<const char*>(ASN1_STRING_get0_data(name->d.dNSName));
+        const auto size = static_cast<size_t>(ASN1_STRING_length(name->d.dNSName));
+        texts.push_back(base::to_lower(std::string_view(data, size)));
+    }
+    return texts;
+}
+
+}  // namespace md

@@ -1,0 +1,27 @@
+// Keys for certificates and the requests made with them (mod_md.md 5.9, RFC 8555 7.4), and the
+// names in what comes back.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "md/domain.h"
+#include "md/problem.h"
+
+namespace md {
+
+/// A new key: plain PKCS#8 PEM. The Problem names a curve that OpenSSL does not know.
+Outcome<std::string> generate_key(const KeySpec& spec);
+
+/// A PKCS#10 request in DER: CN = the first name if it has fewer than 64 bytes, SAN = all names.
+Outcome<std::vector<uint8_t>> make_csr(std::string_view key_pem,
+                                       const std::vector<std::string>& names, bool must_staple);
+
+/// Every subjectAltName of a certificate: DNS names in lower case, others as "<type>:…". Empty if
+/// it has none, whatever its CN says.
+std::vector<std::string> subject_alt_names(std::span<const uint8_t> certificate_der);
+
+}  // namespace md

@@ -1,0 +1,143 @@
+#include "md/drive.h"
+
+#include <cerrno>
+
+#include "base/log.h"
+#include "md/activation.h"
+#include "md/challenge.h"
+#include "md/issuance.h"
+#include "md/renewal.h"
+
+namespace md {
+
+namespace {
+
+constexpr int not_possible = 70023;  // APR_ENOTIMPL, as mod_md stores it
+
+std::string join(const std::vector<std::string>& texts, std::string_view separator) {
+    std::string joined;
+    for (const std::string& text : texts) {
+        if (!joined.empty()) joined += separator;
+        joined += text;
+    }
+    return joined;
+}
+
+}  // namespace
+
+Outcome<void> Drive::run(bool from_scratch) {
+    if (auto prepared = prepare_staging(from_scratch); !prepared) return prepared;
+    // A former process may have ended with everything there (mod_md.md 4.5).
+    if (check_staged(parts_.store, domain_, parts_.clock.now())) return {};
+
+    const ChallengeChoice challenges = choose_challenges(domain_, parts_.settings);
+    if (challenges.types.empty()) {
+        return make_problem(not_possible, "no challenge can be answered: " +
+                                              join(challenges.reasons, "; "));
+    }
+    report(fmt::format("Contacting ACME server for {} at {}", domain_.name, staged_.ca_url));
+    AcmeClient client(parts_.transport, parts_.clock, domain_);
+    if (auto opened = client.open(staged_.ca_url); !opened) return opened;
+    auto profile = choose_profile(client.directory());
+    if (!profile) return profile.error();
+
+    report("Looking for an account");
+    const std::string& preferred =
+        staged_.ca_account.empty() ? live_.ca_account : staged_.ca_account;
+    auto account = parts_.accounts.obtain(client, domain_, preferred);
+    if (!account) return account.error();
+    client.use_account(account->key, account->url);
+    if (staged_.ca_account != account->id) {
+        staged_.ca_account = account->id;
+        auto saved = save_domain(parts_.store, Group::Staging, staged_);
+        if (!saved) return saved;
+    }
+    for (const KeySpec& spec : domain_.key_specs()) {
+        if (auto issued = issue(client, spec, challenges.types, *profile); !issued) return issued;
+    }
+    auto complete = check_staged(parts_.store, domain_, parts_.clock.now());
+    if (!complete) return complete.error();
+    return {};
+}
+
+/// Clears what cannot be continued, settles which CA it is, and writes md.json.
+Outcome<void> Drive::prepare_staging(bool from_scratch) {
+    if (domain_.ca_urls.empty()) {
+        return make_problem(EINVAL, "no certificate_authority is configured");
+    }
+    const base::Time now = parts_.clock.now();
+    std::string reason = staging_reset_reason(parts_.store, domain_, from_scratch, now);
+    auto staged = load_domain(parts_.store, Group::Staging, domain_.name, now);
+    if (!staged) return staged.error();
+    const std::string current = *staged ? (*staged)->ca_url : std::string();
+    const std::string chosen =
+        choose_ca(domain_.ca_urls, current, job_.errors, parts_.settings.retry_failover);
+    if (reason.empty() && current != chosen) {
+        reason = fmt::format("the CA is now {}", chosen);
+        base::log_warn("md", domain_.name, "after {} failures the CA is now {}", job_.errors,
+                       chosen);
+    }
+    const bool goes_on = reason.empty();
+    if (!goes_on) {
+        base::log_debug("md", domain_.name, "staging starts from nothing: {}", reason);
+        if (auto reset = reset_staging(parts_.store, domain_.name); !reset) return reset;
+    }
+    staged_ = {};
+    staged_.domain = domain_;
+    staged_.ca_url = chosen;
+    staged_.state = live_.state;
+    staged_.state_description = live_.state_description;
+    if (goes_on) {
+        staged_.ca_account = (*staged)->ca_account;
+        return {};
+    }
+    return save_domain(parts_.store, Group::Staging, staged_);
+}
+
+Outcome<std::string> Drive::choose_profile(const Directory& directory) {
+    if (domain_.profile.empty()) return std::string();
+    if (const auto offered = directory.profile(domain_.profile)) return *offered;
+    const std::string text =
+        fmt::format("the CA does not offer the profile {}; it offers {}", domain_.profile,
+                    directory.profiles.empty() ? "none" : join(directory.profiles, ", "));
+    if (domain_.profile_mandatory) {
+        Problem problem = make_problem(ENOENT, text + "; change profile, or switch "
+                                                      "profile_mandatory off");
+        problem.retry_after = std::chrono::hours{24};  // somebody has to change something first
+        return problem;
+    }
+    base::log_warn("md", domain_.name, "{}; going on without", text);
+    return std::string();
+}
+
+Outcome<void> Drive::issue(AcmeClient& client, const KeySpec& spec,
+                           const std::vector<std::string>& challenge_types,
+                           const std::string& profile) {
+    if (is_staged(spec)) return {};
+    Issuance issuance({.client = client,
+                       .store = parts_.store,
+                       .port = parts_.port,
+                       .domain = domain_,
+                       .challenge_types = challenge_types,
+                       .profile = profile,
+                       .report = [this](std::string_view activity) { report(activity); }});
+    return issuance.run(spec);
+}
+
+/// Whether an earlier attempt got as far as this. A chain that cannot be used is in the way.
+bool Drive::is_staged(const KeySpec& spec) {
+    const std::vector<Slot> slots =
+        load_credentials(parts_.store, Group::Staging, domain_.name, {spec});
+    const Slot& slot = slots.front();
+    return slot.certificate &&
+           check_certificate(domain_, *slot.certificate, parts_.clock.now()).ok();
+}
+
+void Drive::report(std::string_view activity) {
+    if (job_.activity == activity) return;
+    job_.activity = std::string(activity);
+    job_.note(parts_.clock.now(), "progress", "", job_.activity);
+    on_change_(job_);
+}
+
+}  // namespace md

@@ -1,0 +1,350 @@
+#include "md/engine.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.h"
+#include "md/activation.h"
+#include "md/match.h"
+#include "md/renewal.h"
+
+namespace md {
+
+namespace {
+
+constexpr base::Duration sleep_slice = std::chrono::milliseconds{200};
+/// A thread without work looks at the clock so often: wall time may have jumped (faults.md PR-15).
+constexpr base::Duration idle_max = std::chrono::seconds{60};
+
+const std::string& ca_of(const StoredDomain& stored) {
+    static const std::string none;
+    return stored.domain.ca_urls.empty() ? none : stored.domain.ca_urls.front();
+}
+
+/// Certificates stay, texts with private keys in them do not.
+std::vector<Slot> without_texts(std::vector<Slot> slots) {
+    for (Slot& slot : slots) {
+        slot.chain_pem.clear();
+        slot.key_pem.clear();
+        slot.key_pem.shrink_to_fit();
+    }
+    return slots;
+}
+
+std::string state_text(const StoredDomain& stored, std::optional<base::Time> not_after,
+                       base::Time now) {
+    const std::string& why = stored.state_description;
+    switch (stored.state) {
+        case DomainState::Complete:
+        case DomainState::Expired:
+            return not_after && *not_after <= now ? "expired" : "good";
+        case DomainState::Incomplete:
+            return "incomplete: " + why;
+        case DomainState::Error:
+            return "error: " + why;
+        case DomainState::MissingInformation:
+            return "missing information";
+        case DomainState::Unknown:
+            break;
+    }
+    return "unknown";
+}
+
+std::vector<ShownCertificate> shown(const std::vector<Slot>& slots) {
+    std::vector<ShownCertificate> certificates;
+    for (const Slot& slot : slots) {
+        if (slot.certificate) certificates.push_back({slot.label, slot.certificate, {}});
+    }
+    return certificates;
+}
+
+}  // namespace
+
+bool StoppableClock::sleep(base::Duration duration) {
+    while (duration > base::Duration::zero()) {
+        if (stopped()) return false;
+        const base::Duration slice = std::min(duration, sleep_slice);
+        if (!clock_.sleep(slice)) return false;
+        duration -= slice;
+    }
+    return !stopped();
+}
+
+Engine::Engine(EngineSettings settings, std::vector<Domain> domains, Store& store, Files& files,
+               base::Clock& clock, base::Random& random, TransportFactory transports,
+               ChallengePort& challenges, CertificatePort& certificates)
+    : settings_(std::move(settings)),
+      domains_(std::move(domains)),
+      store_(store),
+      files_(files),
+      clock_(clock),
+      random_(random),
+      transport_factory_(std::move(transports)),
+      challenge_port_(challenges),
+      certificate_port_(certificates),
+      accounts_(store) {}
+
+Engine::~Engine() { stop(); }
+
+Outcome<void> Engine::load() {
+    base::check(entries_.empty());
+    const base::Time now = clock_.now();
+    for (ReconciledDomain& known : reconcile(store_, files_, domains_, now)) {
+        const std::string name = known.stored.domain.name;
+        for (const std::string& note : known.notes) base::log_info("md", name, "{}", note);
+        if (known.problem) base::log_error("md", name, "{}", known.problem->message());
+        auto entry = std::make_unique<Entry>();
+        entry->stored = std::move(known.stored);
+        entry->served = without_texts(std::move(known.slots));
+        entry->archived = without_texts(std::move(known.archived));
+        auto job = load_job(store_, Group::Staging, name, now);
+        if (!job) {
+            base::log_warn("md", name, "{}", job.error().message());
+        } else {
+            entry->job = std::move(*job);
+        }
+        entry->next_visit = now + settings_.initial_delay;
+        if (!install_at_start(*entry) && entry->job && entry->job->next_run) {
+            entry->next_visit = std::max(entry->next_visit, *entry->job->next_run);
+        }
+        publish(*entry);
+        queue_.emplace(entry->next_visit, entry.get());
+        entries_.push_back(std::move(entry));
+    }
+    return {};
+}
+
+void Engine::start() {
+    base::check(threads_.empty());
+    const int count = std::clamp(settings_.domains_in_parallel, 1, 64);
+    for (int i = 0; i < count; ++i) threads_.emplace_back([this] { work(); });
+}
+
+void Engine::stop() {
+    clock_.stop();
+    {
+        const std::lock_guard lock(mutex_);
+        for (Transport* transport : transports_) transport->cancel();
+    }
+    wake_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+}
+
+void Engine::work() {
+    const std::unique_ptr<Transport> transport = transport_factory_();
+    std::unique_lock lock(mutex_);
+    transports_.insert(transport.get());
+    while (!clock_.stopped()) {
+        const base::Time now = clock_.now();
+        Entry* entry = take_due(now);
+        if (entry == nullptr) {
+            const base::Duration pause = std::min(until_next(now).value_or(idle_max), idle_max);
+            wake_.wait_for(lock, pause);
+            continue;
+        }
+        lock.unlock();
+        run(*entry, *transport);
+        lock.lock();
+    }
+    transports_.erase(transport.get());
+}
+
+/// The domain that is due first and whose CA has a thread left for it.
+Engine::Entry* Engine::take_due(base::Time now) {
+    const int per_ca_max = std::max(settings_.domains_in_parallel / 2, 1);
+    for (auto at = queue_.begin(); at != queue_.end() && at->first <= now; ++at) {
+        Entry* entry = at->second;
+        int& running = running_per_ca_[ca_of(entry->stored)];
+        if (running >= per_ca_max) continue;
+        ++running;
+        entry->running = true;
+        queue_.erase(at);
+        return entry;
+    }
+    return nullptr;
+}
+
+/// How long nothing becomes due. What is due and waits for its CA's turn is woken by give_back().
+std::optional<base::Duration> Engine::until_next(base::Time now) const {
+    const auto next = queue_.upper_bound({now, nullptr});
+    for (auto at = next; at != queue_.end(); ++at) {
+        if (at->first > now) return at->first - now;
+    }
+    return std::nullopt;
+}
+
+void Engine::give_back(Entry& entry, base::Time next_visit) {
+    {
+        const std::lock_guard lock(mutex_);
+        entry.running = false;
+        entry.driving = false;
+        entry.next_visit = entry.requested ? base::Time::min() : next_visit;
+        queue_.emplace(entry.next_visit, &entry);
+        --running_per_ca_[ca_of(entry.stored)];
+    }
+    wake_.notify_one();
+}
+
+void Engine::run(Entry& entry, Transport& transport) {
+    const base::Time next = visit(entry, transport);
+    give_back(entry, next);
+}
+
+size_t Engine::run_due() {
+    if (!own_transport_) own_transport_ = transport_factory_();
+    size_t visits = 0;
+    while (!clock_.stopped()) {
+        Entry* entry = nullptr;
+        {
+            const std::lock_guard lock(mutex_);
+            entry = take_due(clock_.now());
+        }
+        if (entry == nullptr) break;
+        run(*entry, *own_transport_);
+        ++visits;
+    }
+    return visits;
+}
+
+std::optional<base::Time> Engine::next_due() const {
+    const std::lock_guard lock(mutex_);
+    if (queue_.empty()) return std::nullopt;
+    return queue_.begin()->first;
+}
+
+Outcome<void> Engine::renew_now(const std::string& name) {
+    {
+        const std::lock_guard lock(mutex_);
+        const auto found =
+            std::find_if(entries_.begin(), entries_.end(),
+                         [&](const auto& entry) { return entry->stored.domain.name == name; });
+        if (found == entries_.end()) {
+            return make_problem(ENOENT, fmt::format("there is no managed domain {}", name));
+        }
+        Entry& entry = **found;
+        if (entry.stored.domain.is_static()) {
+            return make_problem(
+                EINVAL, fmt::format("{} has certificate files of its own, nothing to renew", name));
+        }
+        entry.requested = true;
+        if (!entry.running) {
+            queue_.erase({entry.next_visit, &entry});
+            entry.next_visit = base::Time::min();
+            queue_.emplace(entry.next_visit, &entry);
+        }
+    }
+    wake_.notify_one();
+    return {};
+}
+
+/// Hands over what the domain has. Called without the mutex by whoever works on the entry.
+void Engine::publish(const Entry& entry) {
+    const Domain& domain = entry.stored.domain;
+    std::vector<std::shared_ptr<const tls::Certificate>> certificates = usable(entry.served);
+    for (const auto& certificate : usable(entry.archived)) certificates.push_back(certificate);
+    if (certificates.empty()) {
+        auto fallback = fallback_certificate(store_, domain, clock_.now());
+        if (fallback) {
+            certificates.push_back(*fallback);
+        } else {
+            base::log_error("md", domain.name, "{}", fallback.error().message());
+        }
+    }
+    certificate_port_.publish(domain.name, domain.names, std::move(certificates));
+    certificate_port_.publish_status(domain.name, domain.names,
+                                     certificate_status(status_of(entry)));
+}
+
+/// A set that was ready when the process ended, or that mod_md staged and waited for a restart with
+/// (mod_md.md 3.7). True if it is what is served now.
+bool Engine::install_at_start(Entry& entry) {
+    const Domain& domain = entry.stored.domain;
+    const base::Time now = clock_.now();
+    if (domain.is_static() || !staging_reset_reason(store_, domain, false, now).empty()) {
+        return false;
+    }
+    auto staged = check_staged(store_, domain, now);
+    if (!staged) return false;
+    entry.staged = without_texts(*staged);
+    Job job = entry.job.value_or(Job{});
+    job.name = domain.name;
+    const base::Time ready =
+        job.valid_from.value_or(ready_at(entry.served, entry.stored.state, *staged,
+                                         settings_.activation_delay, now));
+    if (ready > now) return false;
+    Visit visit{.entry = entry, .stored = entry.stored, .served = entry.served, .job = job};
+    entry.next_visit = install(visit, *staged);
+    return entry.staged.empty();
+}
+
+DomainStatus Engine::status_of(const Entry& entry) const {
+    const base::Time now = clock_.now();
+    DomainStatus status;
+    status.stored = entry.stored;
+    status.served = shown(entry.served);
+    status.staged = shown(entry.staged);
+    status.job = entry.job;
+    status.watched = is_watched(entry.stored.domain, entry.stored.state);
+    status.renew_at = renew_at(entry.stored.domain, entry.served, entry.stored.state, now);
+    status.renewal_due = entry.job.has_value() || *status.renew_at <= now;
+    return status;
+}
+
+std::string Engine::status_json(const std::string& name_or_empty) const {
+    std::vector<DomainStatus> all;
+    std::optional<DomainStatus> one;
+    {
+        const std::lock_guard lock(mutex_);
+        for (const auto& entry : entries_) {
+            const Domain& domain = entry->stored.domain;
+            if (name_or_empty.empty()) {
+                all.push_back(status_of(*entry));
+            } else if (domain.name == name_or_empty ||
+                       (!one && domain.contains(name_or_empty))) {
+                one = status_of(*entry);
+                if (domain.name == name_or_empty) break;
+            }
+        }
+        if (!name_or_empty.empty() && !one) {  // mod_md.md 7.1: the list, too
+            for (const auto& entry : entries_) all.push_back(status_of(*entry));
+        }
+    }
+    return one ? md_status(*one) : md_status_list(all);
+}
+
+DomainSummary Engine::summary_of(const Entry& entry) const {
+    DomainSummary summary;
+    const base::Time now = clock_.now();
+    summary.name = entry.stored.domain.name;
+    summary.names = entry.stored.domain.names;
+    for (const Slot& slot : entry.served) {
+        if (!slot.certificate) continue;
+        if (!summary.not_after || slot.certificate->not_after < *summary.not_after) {
+            summary.not_after = slot.certificate->not_after;
+            summary.issuer = slot.certificate->issuer;
+        }
+    }
+    summary.state = state_text(entry.stored, summary.not_after, now);
+    if (may_renew(entry.stored.domain, entry.stored.state)) {
+        summary.next_renewal =
+            renew_at(entry.stored.domain, entry.served, entry.stored.state, now);
+    }
+    if (entry.driving && entry.job) summary.activity = entry.job->activity;
+    if (entry.job) {
+        summary.next_run = entry.job->next_run;
+        summary.errors = entry.job->errors;
+        if (entry.job->last.status != 0) summary.last_error = entry.job->last.message();
+    }
+    return summary;
+}
+
+std::vector<DomainSummary> Engine::summaries() const {
+    const std::lock_guard lock(mutex_);
+    std::vector<DomainSummary> rows;
+    rows.reserve(entries_.size());
+    for (const auto& entry : entries_) rows.push_back(summary_of(*entry));
+    return rows;
+}
+
+}  // namespace md

@@ -1,0 +1,172 @@
+// The engine: looks after all domains. Publishes what the store has, renews what is due (mod_md.md,
+// section 4), installs what came of it at once, and tells about it.
+//
+// Threads: `domains_in_parallel` of its own, each driving one domain at a time; domains of one CA
+// get half of them at most, so that a CA that hangs delays nobody else's domains (faults.md CA-09).
+// What is public may be called from any thread. One mutex guards the table of domains; nobody holds
+// it while waiting for a disk, a CA or a worker.
+//
+// Unlike mod_md, a failure and what the CA asked for with it (Retry-After) outlive a restart: they
+// stand in job.json and are respected. What is served never depends on a job.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "md/acme_account.h"
+#include "md/credentials.h"
+#include "md/domain.h"
+#include "md/domain_json.h"
+#include "md/files.h"
+#include "md/job.h"
+#include "md/ports.h"
+#include "md/status_json.h"
+#include "md/store.h"
+#include "md/transport.h"
+
+namespace md {
+
+/// A clock whose sleepers the engine can wake: it looks up several times a second.
+class StoppableClock final : public base::Clock {
+  public:
+    explicit StoppableClock(base::Clock& clock) : clock_(clock) {}
+    base::Time now() override { return clock_.now(); }
+    bool sleep(base::Duration duration) override;
+    void stop() { stopped_.store(true, std::memory_order_relaxed); }
+    bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
+
+  private:
+    base::Clock& clock_;
+    std::atomic<bool> stopped_{false};
+};
+
+/// A row of the status page.
+struct DomainSummary {
+    std::string name;
+    std::vector<std::string> names;
+    std::string state;  // "good", "expired", "incomplete: …", "error: …"
+    std::optional<base::Time> not_after;  // the earliest of what is served, fallback excepted
+    std::string issuer;
+    std::optional<base::Time> next_renewal;  // by the renew window; nullopt: none planned
+    std::optional<base::Time> next_run;      // of a job that waits
+    std::string activity;                    // what is being done, or "" if nothing is
+    int errors = 0;                          // failures in a row
+    std::string last_error;                  // of the job that failed last, escape it
+};
+
+class Engine {
+  public:
+    using TransportFactory = std::function<std::unique_ptr<Transport>()>;
+
+    /// All references must outlive the engine. `domains` are those of the configuration, matched
+    /// (match.h).
+    Engine(EngineSettings settings, std::vector<Domain> domains, Store& store, Files& files,
+           base::Clock& clock, base::Random& random, TransportFactory transports,
+           ChallengePort& challenges, CertificatePort& certificates);
+    ~Engine();
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+
+    /// Brings the store in line with the configuration, installs sets that wait in staging, and
+    /// publishes what each domain has: its certificates, or a fallback. Called once, before the
+    /// listeners open. What fails for one domain is logged and does not keep the others.
+    Outcome<void> load();
+
+    /// Starts the threads. Call stop() before the end.
+    void start();
+    /// Ends them: what is under way gives up within a second, and is continued after a restart.
+    void stop();
+
+    /// Instead of start(), for tests: works on everything that is due now, on the calling thread,
+    /// until nothing is. Returns how many visits that were.
+    size_t run_due();
+    /// When the next domain is due; nullopt without domains.
+    std::optional<base::Time> next_due() const;
+
+    /// Renews this domain as soon as a thread is free, whatever its window and back-off say.
+    Outcome<void> renew_now(const std::string& name);
+
+    /// md-status (mod_md.md 7.1): of the domain with that name or containing that DNS name, else
+    /// the list.
+    std::string status_json(const std::string& name_or_empty) const;
+    std::vector<DomainSummary> summaries() const;
+
+  private:
+    /// A domain in the table. All but the constant part is guarded by mutex_.
+    struct Entry {
+        StoredDomain stored;
+        std::vector<Slot> served;  // without PEM texts
+        std::vector<Slot> archived;
+        std::vector<Slot> staged;
+        std::optional<Job> job;  // the one in staging
+        base::Time next_visit{};
+        base::Time job_saved{};  // when the job last went to disk
+        bool running = false;
+        bool requested = false;
+        bool driving = false;
+    };
+    /// What a visit works on: a copy, written back step by step.
+    struct Visit {
+        Entry& entry;
+        StoredDomain stored;
+        std::vector<Slot> served;
+        Job job;
+    };
+
+    // Scheduling.
+    void work();
+    Entry* take_due(base::Time now);
+    void give_back(Entry& entry, base::Time next_visit);
+    std::optional<base::Duration> until_next(base::Time now) const;
+    void run(Entry& entry, Transport& transport);
+
+    // One visit; each returns when to come again. engine_visit.cc.
+    base::Time visit(Entry& entry, Transport& transport);
+    base::Time renew(Visit& visit, Transport& transport, bool requested);
+    base::Time failed(Visit& visit, const Problem& problem);
+    base::Time install_when_ready(Visit& visit);
+    base::Time install(Visit& visit, const std::vector<Slot>& staged);
+    base::Time next_check(Visit& visit);
+    base::Time due_at(const Visit& visit);
+    void warn_of_expiry(const Visit& visit);
+
+    // The table.
+    void save(Visit& visit, bool force);
+    void forget_job(Visit& visit);
+    void publish(const Entry& entry);
+    bool install_at_start(Entry& entry);
+    DomainStatus status_of(const Entry& entry) const;
+    DomainSummary summary_of(const Entry& entry) const;
+
+    const EngineSettings settings_;
+    std::vector<Domain> domains_;
+    Store& store_;
+    Files& files_;
+    mutable StoppableClock clock_;  // asking for the time changes nothing
+    base::Random& random_;
+    const TransportFactory transport_factory_;
+    ChallengePort& challenge_port_;
+    CertificatePort& certificate_port_;
+    AccountRegistry accounts_;
+
+    mutable std::mutex mutex_;
+    std::condition_variable wake_;
+    std::vector<std::unique_ptr<Entry>> entries_;  // the vector itself: constant after load()
+    std::set<std::pair<base::Time, Entry*>> queue_;  // those that no thread works on
+    std::map<std::string, int> running_per_ca_;
+    std::set<Transport*> transports_;  // of the threads, to cancel
+    std::vector<std::thread> threads_;
+    std::unique_ptr<Transport> own_transport_;  // of run_due()
+};
+
+}  // namespace md

@@ -1,0 +1,302 @@
+#include "md/issuance.h"
+
+#include <cerrno>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "md/activation.h"
+#include "md/credentials.h"
+#include "md/csr.h"
+#include "md/poll.h"
+
+namespace md {
+
+namespace {
+
+constexpr int unreadable_max = 3;  // downloads that cannot be read before the order is given up
+
+/// The order is gone, or not ours (any more): mod_md.md 5.5, step 3.
+bool is_order_lost(const Problem& problem) {
+    return problem.status == ENOENT || problem.status == EACCES ||
+           is_acme_error(problem, "malformed");
+}
+
+}  // namespace
+
+Issuance::Issuance(Parts parts) : parts_(std::move(parts)), names_(parts_.domain.minimal_names()) {}
+
+Outcome<void> Issuance::run(const KeySpec& spec) {
+    auto done = attempt(spec);
+    if (done || !order_dead_) return done;
+    if (auto dropped = drop_order(); !dropped) return dropped;
+    // An order of an earlier attempt may have died since: once more, with a new one.
+    if (!resumed_) return done;
+    base::log_info("md", parts_.domain.name, "the former order is of no use ({}), a new one is made",
+                   base::escape_for_log(done.error().message()));
+    done = attempt(spec);
+    if (!done && order_dead_) {
+        if (auto dropped = drop_order(); !dropped) return dropped;
+    }
+    return done;
+}
+
+Outcome<void> Issuance::attempt(const KeySpec& spec) {
+    if (auto done = resume_or_create(spec); !done) return done;
+    // They answer until the certificate is there: a CA may look from several places, and again
+    // (faults.md CA-29).
+    ChallengeAnswers answers(parts_.port, parts_.store, parts_.client.clock(), parts_.domain,
+                             parts_.client.key());
+    if (order_.status == OrderStatus::Pending) {
+        if (auto done = authorize(answers); !done) return done;
+    }
+    if (order_.status == OrderStatus::Invalid) return order_is_invalid();
+    if (order_.status == OrderStatus::Ready) {
+        if (auto done = finalize(spec); !done) return done;
+    }
+    const auto valid = [](OrderStatus status) { return status == OrderStatus::Valid; };
+    if (auto done = await_order("the CA to issue the certificate", valid); !done) return done;
+    if (auto done = download(spec); !done) return done;
+    return drop_order();
+}
+
+Outcome<void> Issuance::resume_or_create(const KeySpec& spec) {
+    order_ = {};
+    resumed_ = false;
+    order_dead_ = false;
+    auto stored = load_order(parts_.store, parts_.domain.name);
+    if (!stored) return stored.error();
+    if (*stored) {
+        order_ = std::move(**stored);
+        remove_stored_answers(parts_.store, order_.challenge_setups);
+        order_.challenge_setups.clear();
+        parts_.report("Looking at the order that was begun before");
+        auto refreshed = refresh_order(parts_.client, names_, order_);
+        if (!refreshed && !is_order_lost(refreshed.error())) return refreshed;
+        if (refreshed && can_go_on(spec)) {
+            resumed_ = true;
+            return {};
+        }
+        if (auto dropped = drop_order(); !dropped) return dropped;
+    }
+    parts_.report("Creating new order");
+    auto created = create_order(parts_.client, names_, parts_.profile);
+    if (!created) return created.error();
+    order_ = std::move(created).value();
+    order_.key_file = key_file(spec);
+    base::log_info("md", parts_.domain.name, "order created: {}", order_.url);
+    return save_order(parts_.store, parts_.domain.name, order_);
+}
+
+/// Whether the order of a former attempt can still lead to the certificate for `spec`.
+bool Issuance::can_go_on(const KeySpec& spec) {
+    if (!order_.key_file.empty() && order_.key_file != key_file(spec)) return false;
+    switch (order_.status) {
+        case OrderStatus::Pending:
+        case OrderStatus::Ready:
+            return true;
+        case OrderStatus::Invalid:
+            return false;
+        case OrderStatus::Processing:
+        case OrderStatus::Valid:
+            break;
+    }
+    // The request has been sent: without its key the certificate is worth nothing.
+    auto key = parts_.store.load(Group::Staging, parts_.domain.name, key_file(spec));
+    return key && *key;
+}
+
+Outcome<void> Issuance::authorize(ChallengeAnswers& answers) {
+    std::vector<Authorization> open;
+    if (auto begun = begin_authorizations(answers, open); !begun) return begun;
+    if (!open.empty()) {
+        parts_.report("Waiting for the CA to validate the domain names");
+        if (auto done = await_authorizations(std::move(open)); !done) return done;
+        base::log_info("md", parts_.domain.name, "all names are validated");
+    }
+    const auto ready = [](OrderStatus status) { return status != OrderStatus::Pending; };
+    return await_order("the order to become ready", ready);
+}
+
+Outcome<void> Issuance::begin_authorizations(ChallengeAnswers& answers,
+                                             std::vector<Authorization>& open) {
+    parts_.report("Setting up challenges");
+    std::vector<Authorization> refused;
+    for (const std::string& url : order_.authorizations) {
+        auto authorization = fetch_authorization(parts_.client, url, names_);
+        if (!authorization) return authorization.error();
+        if (authorization->status == AuthorizationStatus::Valid) continue;
+        if (authorization->status != AuthorizationStatus::Pending) {
+            refused.push_back(std::move(*authorization));
+            continue;
+        }
+        if (auto begun = begin_authorization(answers, *authorization); !begun) return begun;
+        open.push_back(std::move(*authorization));
+    }
+    if (!refused.empty()) return refused_authorizations(refused);
+    return {};
+}
+
+Outcome<void> Issuance::begin_authorization(ChallengeAnswers& answers, const Authorization& one) {
+    auto challenge = answers.set_up(parts_.challenge_types, one);
+    if (!challenge) return challenge.error();
+    order_.challenge_setups = answers.setups();
+    auto saved = save_order(parts_.store, parts_.domain.name, order_);
+    if (!saved) return saved;
+    if ((*challenge)->status == "processing") return {};  // the CA was told before
+    auto response = parts_.client.post((*challenge)->url, "{}");
+    if (!response) return response.error();
+    return {};
+}
+
+Outcome<void> Issuance::await_authorizations(std::vector<Authorization> open) {
+    Poll poll(parts_.client.clock(), "the CA to validate the domain names");
+    std::optional<base::Duration> pause;
+    while (true) {
+        if (auto waited = poll.wait(pause); !waited) return waited;
+        pause.reset();
+        std::vector<Authorization> still_open;
+        std::vector<Authorization> refused;
+        for (const Authorization& one : open) {
+            auto now = fetch_authorization(parts_.client, one.url, names_);
+            if (!now) return now.error();
+            if (now->retry_after && (!pause || *now->retry_after > *pause)) {
+                pause = now->retry_after;
+            }
+            if (now->status == AuthorizationStatus::Valid) continue;
+            const bool pending = now->status == AuthorizationStatus::Pending;
+            (pending ? still_open : refused).push_back(std::move(*now));
+        }
+        if (!refused.empty()) return refused_authorizations(refused);
+        if (still_open.empty()) return {};
+        open = std::move(still_open);
+    }
+}
+
+/// The CA's own words for each name (faults.md CA-23, CA-28); mod_md overwrites them.
+Problem Issuance::refused_authorizations(const std::vector<Authorization>& refused) {
+    order_dead_ = true;
+    Problem problem = refused.front().problem();
+    problem.detail = fmt::format("{}: {}", refused.front().shown_name(), problem.detail);
+    if (refused.size() > 1) {
+        problem.detail += fmt::format(" (and {} more names)", refused.size() - 1);
+    }
+    for (const Authorization& one : refused) {
+        const Problem reason = one.problem();
+        problem.subproblems.push_back({reason.type, reason.detail, one.shown_name()});
+    }
+    return problem;
+}
+
+Problem Issuance::order_is_invalid() {
+    order_dead_ = true;
+    if (order_.error) return *order_.error;
+    return make_problem(EINVAL, "the CA declared the order invalid and gives no reason");
+}
+
+Outcome<void> Issuance::await_order(std::string_view what, bool (*done)(OrderStatus)) {
+    Poll poll(parts_.client.clock(), std::string(what));
+    while (order_.status != OrderStatus::Invalid && !done(order_.status)) {
+        parts_.report(fmt::format("Waiting for {}", what));
+        if (auto waited = poll.wait(order_.retry_after); !waited) return waited;
+        if (auto read = refresh_order(parts_.client, names_, order_); !read) return read;
+    }
+    if (order_.status == OrderStatus::Invalid) return order_is_invalid();
+    return {};
+}
+
+/// The key that staging has for this spec, or a new one that is there when this returns: it has to
+/// survive whatever happens once the CA has the request.
+Outcome<std::string> Issuance::key_for(const KeySpec& spec) {
+    const std::string& name = parts_.domain.name;
+    auto stored = parts_.store.load(Group::Staging, name, key_file(spec));
+    if (stored && *stored) return std::move(**stored);
+    if (!stored) {
+        base::log_warn("md", name, "the key in staging is replaced: {}",
+                       stored.error().message());
+    }
+    auto made = generate_key(spec);
+    if (!made) return made;
+    auto saved = parts_.store.save_key(Group::Staging, name, key_file(spec), *made);
+    if (!saved) return saved.error();
+    return made;
+}
+
+Outcome<void> Issuance::finalize(const KeySpec& spec) {
+    parts_.report("Sending the certificate request");
+    auto key = key_for(spec);
+    if (!key) return key.error();
+    auto csr = make_csr(*key, names_, parts_.domain.must_staple);
+    if (!csr) return csr.error();
+    auto sent = finalize_order(parts_.client, names_, *csr, order_);
+    if (sent) {
+        // A CA that answers "ready" has not taken it: asking again is left to the next attempt.
+        if (order_.status == OrderStatus::Ready) {
+            return make_problem(20014, "the CA does not process the certificate request");
+        }
+        return save_order(parts_.store, parts_.domain.name, order_);
+    }
+    if (is_acme_error(sent.error(), "badCSR")) {
+        order_dead_ = true;
+        return sent;
+    }
+    // Whether the CA got it shows in the order; it is never sent twice on suspicion (faults.md
+    // CA-32).
+    Order now = order_;
+    if (auto read = refresh_order(parts_.client, names_, now); !read) return sent;
+    order_ = std::move(now);
+    if (order_.status == OrderStatus::Processing || order_.status == OrderStatus::Valid) {
+        base::log_info("md", parts_.domain.name, "the CA has the certificate request, although: {}",
+                       base::escape_for_log(sent.error().message()));
+        return {};
+    }
+    order_dead_ = order_.status == OrderStatus::Invalid;
+    return sent;
+}
+
+Outcome<void> Issuance::download(const KeySpec& spec) {
+    parts_.report("Downloading the certificate");
+    auto key = parts_.store.load(Group::Staging, parts_.domain.name, key_file(spec));
+    if (!key) return key.error();
+    Poll poll(parts_.client.clock(), "the certificate");
+    for (int unreadable = 0;;) {
+        // Not there yet, or cut on the way (faults.md CA-39): worth another look. A certificate
+        // that can be read and is not what was asked for is not.
+        auto chain = download_certificate(parts_.client, order_.certificate);
+        Problem problem;
+        if (chain) {
+            auto certificate = read_chain(*chain, key->value_or(""));
+            if (certificate) {
+                auto good =
+                    check_certificate(parts_.domain, **certificate, parts_.client.clock().now());
+                if (good) return save_chain(spec, **certificate);
+                order_dead_ = true;
+                return good;
+            }
+            problem = certificate.error();
+            if (++unreadable == unreadable_max) {
+                order_dead_ = true;
+                return problem;
+            }
+        } else {
+            problem = chain.error();
+        }
+        if (is_stopping(problem)) return problem;
+        if (auto waited = poll.wait(problem.retry_after); !waited) {
+            return is_stopping(waited.error()) ? waited : Outcome<void>(problem);
+        }
+    }
+}
+
+Outcome<void> Issuance::save_chain(const KeySpec& spec, const tls::Certificate& certificate) {
+    const std::string& name = parts_.domain.name;
+    base::log_info("md", name, "certificate received, {}, valid until {}", spec.status_name(),
+                   base::format_rfc3339(certificate.not_after));
+    return parts_.store.save(Group::Staging, name, chain_file(spec), chain_to_pem(certificate));
+}
+
+Outcome<void> Issuance::drop_order() {
+    remove_stored_answers(parts_.store, order_.challenge_setups);
+    return remove_order(parts_.store, parts_.domain.name);
+}
+
+}  // namespace md

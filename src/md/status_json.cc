@@ -1,0 +1,206 @@
+#include "md/status_json.h"
+
+#include <openssl/asn1.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <climits>
+
+#include "base/text.h"
+#include "md/json.h"
+
+namespace md {
+
+namespace {
+
+struct X509Free {
+    void operator()(X509* certificate) const { X509_free(certificate); }
+};
+using X509Ptr = std::unique_ptr<X509, X509Free>;
+
+X509Ptr parse(std::span<const uint8_t> der) {
+    const unsigned char* at = der.data();
+    if (der.size() > LONG_MAX) return nullptr;
+    X509Ptr certificate(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
+    ERR_clear_error();
+    return certificate;
+}
+
+std::string issuer_name(X509* certificate) {
+    char* text = X509_NAME_oneline(X509_get_issuer_name(certificate), nullptr, 0);
+    const std::string result = text != nullptr ? text : "";
+    OPENSSL_free(text);
+    return result;
+}
+
+/// The first caIssuers URI of the authority information access.
+std::string issuer_uri(X509* certificate) {
+    auto* access = static_cast<AUTHORITY_INFO_ACCESS*>(
+        X509_get_ext_d2i(certificate, NID_info_access, nullptr, nullptr));
+    std::string uri;
+    for (int i = 0; uri.empty() && i < sk_ACCESS_DESCRIPTION_num(access); ++i) {
+        const ACCESS_DESCRIPTION* entry = sk_ACCESS_DESCRIPTION_value(access, i);
+        if (OBJ_obj2nid(entry->method) != NID_ad_ca_issuers || entry->location->type != GEN_URI) {
+            continue;
+        }
+        const ASN1_IA5STRING* text = entry->location->d.uniformResourceIdentifier;
+        uri.assign(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+                   static_cast<size_t>(ASN1_STRING_length(text)));
+    }
+    AUTHORITY_INFO_ACCESS_free(access);
+    ERR_clear_error();
+    return uri;
+}
+
+std::string ari_id(X509* certificate) {
+    const ASN1_OCTET_STRING* key_id = X509_get0_authority_key_id(certificate);
+    if (key_id == nullptr) return "";
+    // The serial's DER without tag and length: two's complement, so that a number with the top bit
+    // set has a zero byte before it, which mod_md leaves out.
+    const ASN1_INTEGER* serial = X509_get0_serialNumber(certificate);
+    unsigned char* der = nullptr;
+    const int size = i2d_ASN1_INTEGER(serial, &der);
+    if (size < 2) return "";
+    // Serials have at most 20 octets (RFC 5280 4.1.2.2); longer lengths have more than one byte.
+    const int header = der[1] < 0x80 ? 2 : 2 + (der[1] & 0x7f);
+    std::string id;
+    if (header < size) {
+        id = base::base64url(
+                 {ASN1_STRING_get0_data(key_id), static_cast<size_t>(ASN1_STRING_length(key_id))}) +
+             "." + base::base64url({der + header, static_cast<size_t>(size - header)});
+    }
+    OPENSSL_free(der);
+    return id;
+}
+
+Json period(base::Time from, base::Time until) {
+    Json json;
+    json["from"] = base::format_http_date(from);
+    json["until"] = base::format_http_date(until);
+    return json;
+}
+
+Json staple_json(const StapleReport& staple) {
+    Json json;
+    json["status"] = staple.status;
+    if (staple.from && staple.until) json["valid"] = period(*staple.from, *staple.until);
+    if (staple.renewal) json["renewal"] = job_to_json_value(*staple.renewal, false);
+    return json;
+}
+
+Json brief_json(const tls::Certificate& certificate) {
+    Json json;
+    json["valid"] = period(certificate.not_before, certificate.not_after);
+    json["serial"] = certificate.serial;
+    json["sha256-fingerprint"] = base::hex(certificate.sha256);
+    return json;
+}
+
+Json full_json(const ShownCertificate& shown) {
+    const tls::Certificate& certificate = *shown.certificate;
+    const X509Ptr x509 = parse(certificate.leaf);
+    Json json;
+    if (x509) {
+        json["issuer-name"] = issuer_name(x509.get());
+        if (std::string uri = issuer_uri(x509.get()); !uri.empty()) json["issuer-uri"] = uri;
+    }
+    json.update(brief_json(certificate));
+    if (x509) {
+        if (std::string id = ari_id(x509.get()); !id.empty()) json["ari-cert-id"] = id;
+    }
+    if (shown.staple) json["ocsp"] = staple_json(*shown.staple);
+    return json;
+}
+
+/// What all of them share, or nothing if there are none.
+std::optional<Json> common_period(const std::vector<ShownCertificate>& shown) {
+    std::optional<base::Time> from;
+    std::optional<base::Time> until;
+    for (const ShownCertificate& entry : shown) {
+        if (!entry.certificate) continue;
+        from = std::max(from.value_or(base::Time::min()), entry.certificate->not_before);
+        until = std::min(until.value_or(base::Time::max()), entry.certificate->not_after);
+    }
+    if (!from) return std::nullopt;
+    // Periods that do not meet: the shape says so with an empty one.
+    return period(*from, std::max(*from, *until));
+}
+
+Json certificates_json(const std::vector<ShownCertificate>& shown) {
+    Json json = Json::object();
+    for (const ShownCertificate& entry : shown) {
+        if (entry.certificate) json[entry.label] = full_json(entry);
+    }
+    if (auto valid = common_period(shown)) json["valid"] = std::move(*valid);
+    return json;
+}
+
+Json status_value(const DomainStatus& status, bool with_log) {
+    Json json = domain_to_json_value(status.stored);
+    if (json.contains("eab")) json["eab"]["hmac"] = "***";
+    json["cert"] = certificates_json(status.served);
+    if (status.renew_at) json["renew-at"] = base::format_http_date(*status.renew_at);
+    json["watched"] = status.watched;
+    if (status.job || status.renewal_due) json["renew"] = true;
+    if (status.job) {
+        json["renewal"] = job_to_json_value(*status.job, with_log);
+        json["renewal"]["cert"] = certificates_json(status.staged);
+    }
+    if (status.error != 0) json["error"] = status.error;
+    return json;
+}
+
+}  // namespace
+
+std::string ari_certificate_id(std::span<const uint8_t> leaf_der) {
+    const X509Ptr certificate = parse(leaf_der);
+    return certificate ? ari_id(certificate.get()) : "";
+}
+
+std::string md_status_list(std::span<const DomainStatus> domains) {
+    std::vector<const DomainStatus*> sorted;
+    for (const DomainStatus& status : domains) sorted.push_back(&status);
+    std::sort(sorted.begin(), sorted.end(), [](const DomainStatus* a, const DomainStatus* b) {
+        return a->stored.domain.name < b->stored.domain.name;
+    });
+    Json json;
+    json["version"] = "mdfront/" MDFRONT_VERSION;
+    for (const DomainStatus* status : sorted) {
+        json["managed-domains"].push_back(status_value(*status, false));
+    }
+    return json_text(json);
+}
+
+std::string md_status(const DomainStatus& status) {
+    return json_text(status_value(status, true));
+}
+
+std::string certificate_status(const DomainStatus& status) {
+    Json json = Json::object();
+    // Slots by key spec: those of static files have other names and stay empty, as in mod_md.
+    std::vector<ShownCertificate> active;
+    for (const KeySpec& spec : status.stored.domain.key_specs()) {
+        const auto at = std::find_if(
+            status.served.begin(), status.served.end(), [&](const ShownCertificate& entry) {
+                return entry.certificate && entry.label == spec.status_name();
+            });
+        if (at != status.served.end()) active.push_back(*at);
+    }
+    if (auto valid = common_period(active)) json["valid"] = std::move(*valid);
+    for (const KeySpec& spec : status.stored.domain.key_specs()) {
+        json[spec.status_name()] = Json::object();
+    }
+    for (const ShownCertificate& entry : active) json[entry.label] = brief_json(*entry.certificate);
+    if (status.job) {
+        Json staged = Json::object();
+        for (const ShownCertificate& entry : status.staged) {
+            if (entry.certificate) staged[entry.label] = brief_json(*entry.certificate);
+        }
+        json["renewal"]["cert"] = std::move(staged);
+    }
+    return json_text(json);
+}
+
+}  // namespace md

@@ -1,0 +1,60 @@
+// The listening sockets of one loop: multishot accepts, the limit of connections, and what happens
+// when descriptors or memory run out (faults.md PR-01, PR-02).
+//
+//  - At connections_max accepting is cancelled; what the kernel had accepted by then is parked and
+//    becomes streams first when the number has fallen to 90 %.
+//  - When accept fails for lack of something, the clients stay in the kernel's backlog. Accepting
+//    is tried again after a pause, or when one of our own streams closes: nothing spins.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "net/event_loop.h"
+
+namespace net {
+
+class Acceptor {
+  public:
+    Acceptor(EventLoop& loop, uint32_t connections_max);
+    ~Acceptor();
+
+    base::Status add(int fd, AcceptHandler& handler);
+    void close_all();
+    void on_completion(uint32_t slot, const Completion& completion);
+    /// An accepted stream has given up its descriptor.
+    void on_stream_closed();
+
+  private:
+    struct Listener {
+        base::UniqueFd fd;  // none: closed
+        AcceptHandler* handler = nullptr;
+        bool armed = false;
+    };
+    struct Parked {
+        base::UniqueFd fd;
+        uint32_t slot;
+    };
+
+    void arm(uint32_t slot);
+    void arm_all();
+    void welcome(uint32_t slot, base::UniqueFd fd);
+    /// The limit is reached: no more accepting for now.
+    void hold_off();
+    void accept_failed(uint32_t slot, int result);
+    void log_once_per_second(int error);
+
+    EventLoop& loop_;
+    uint32_t connections_max_;
+    std::vector<Listener> listeners_;
+    std::deque<Parked> parked_;
+    bool full_ = false;         // waits for streams to close
+    bool backing_off_ = false;  // waits for descriptors or memory
+    Timer back_off_timer_;
+    uint64_t last_log_ms_ = 0;
+};
+
+}  // namespace net

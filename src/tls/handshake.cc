@@ -1,0 +1,231 @@
+#include "tls/handshake.h"
+
+#include <openssl/core_names.h>
+#include <openssl/rand.h>
+
+#include "base/text.h"
+#include "tls/server_name.h"
+#include "tls/ssl_session.h"
+
+namespace tls {
+
+namespace {
+
+constexpr std::string_view http_protocol = "http/1.1";
+constexpr std::string_view acme_protocol = "acme-tls/1";
+constexpr size_t staple_bytes_max = 64 * 1024;  // faults.md TL-38
+
+Handshake& handshake_of(SSL* ssl) {
+    return SslSession::from(ssl).handshake();
+}
+
+Version version_of(const SSL* ssl) {
+    return SSL_version(ssl) == TLS1_3_VERSION ? Version::Tls13 : Version::Tls12;
+}
+
+std::string quoted(std::string_view name) {
+    return fmt::format("\"{}\"", base::escape_for_log(name, 128));
+}
+
+int refuse(Handshake& handshake, int* alert, int reason, std::string text) {
+    handshake.error = std::move(text);
+    *alert = reason;
+    return SSL_CLIENT_HELLO_ERROR;
+}
+
+/// RFC 8737: the challenge's certificate and nothing else, or an alert (faults.md TL-16 to TL-19).
+int on_acme_hello(SSL* ssl, int* alert, const ClientHello& hello, WorkerTls& worker) {
+    Handshake& handshake = handshake_of(ssl);
+    if (!hello.offers_only_acme) {
+        return refuse(handshake, alert, SSL_AD_NO_APPLICATION_PROTOCOL,
+                      "acme-tls/1 together with other protocols");
+    }
+    handshake.certificate = worker.challenges.get().hold(hello.server_name);
+    if (!handshake.certificate) {
+        return refuse(handshake, alert, SSL_AD_UNRECOGNIZED_NAME,
+                      "acme-tls/1 without a challenge for " + quoted(hello.server_name));
+    }
+    handshake.challenge = true;
+    // Neither resumed nor to be resumed.
+    SSL_set_options(ssl, SSL_OP_NO_TICKET);
+    SSL_set_num_tickets(ssl, 0);
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+/// Called twice if the client was asked to retry (RFC 8446 4.1.4): the second one counts.
+int on_client_hello(SSL* ssl, int* alert, void* arg) {
+    auto& worker = *static_cast<WorkerTls*>(arg);
+    const ClientHello hello(ssl);
+    Handshake& handshake = handshake_of(ssl);
+    handshake.abilities = ClientAbilities(ssl);
+    const ServerName name(hello.server_name);
+    handshake.server_name = name.text();
+    handshake.set = nullptr;
+    handshake.certificate = nullptr;
+    handshake.challenge = false;
+    if (hello.offers_acme) return on_acme_hello(ssl, alert, hello, worker);
+
+    const CertificateIndex& index = worker.certificates.get();
+    const CertificateSetPtr* set = index.find(name.text());
+    handshake.set = set != nullptr ? *set : index.fallback();
+    if (!handshake.set || handshake.set->certificates.empty()) {
+        return refuse(handshake, alert, SSL_AD_UNRECOGNIZED_NAME,
+                      hello.has_server_name
+                          ? "unrecognized name " + quoted(hello.server_name)
+                          : "no server name, and there is no default certificate");
+    }
+    if (worker.ticket_keys.get().keys.empty()) {
+        SSL_set_options(ssl, SSL_OP_NO_TICKET);
+        SSL_set_num_tickets(ssl, 0);
+    }
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+/// Acknowledges the name (RFC 6066 3) and so ties the session to it.
+int on_server_name(SSL* ssl, int* alert, void* arg) {
+    (void)alert;
+    (void)arg;
+    return handshake_of(ssl).server_name.empty() ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_OK;
+}
+
+/// Presents what choose_certificate() found. 0 ends the handshake with internal_error.
+int on_certificate(SSL* ssl, void* arg) {
+    auto& worker = *static_cast<WorkerTls*>(arg);
+    Handshake& handshake = handshake_of(ssl);
+    if (!handshake.challenge) handshake.choose_certificate(version_of(ssl));
+    // After a retry request this is called again, mostly with the same outcome.
+    if (handshake.installed == handshake.certificate.get()) return 1;
+    if (handshake.installed != nullptr) SSL_certs_clear(ssl);
+    const DecodedCertificate* decoded = worker.cache.get(handshake.certificate);
+    if (decoded == nullptr) {
+        handshake.error = "the certificate cannot be decoded: " + take_error_text();
+        return 0;
+    }
+    if (SSL_use_certificate(ssl, decoded->leaf.get()) != 1 ||
+        SSL_use_PrivateKey(ssl, decoded->key.get()) != 1 ||
+        (decoded->chain && SSL_set1_chain(ssl, decoded->chain.get()) != 1)) {
+        handshake.error = "the certificate cannot be used: " + take_error_text();
+        return 0;
+    }
+    handshake.installed = handshake.certificate.get();
+    return 1;
+}
+
+int on_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_size,
+            const unsigned char* offered, unsigned offered_size, void* arg) {
+    (void)arg;
+    Handshake& handshake = handshake_of(ssl);
+    const std::string_view wanted = handshake.challenge ? acme_protocol : http_protocol;
+    // OpenSSL has checked the list: names of 1 to 255 bytes that fill it exactly.
+    for (unsigned at = 0; at < offered_size; at += 1u + offered[at]) {
+        const std::string_view name(reinterpret_cast<const char*>(offered + at + 1), offered[at]);
+        if (name == wanted) {
+            *out = offered + at + 1;
+            *out_size = offered[at];
+            return SSL_TLSEXT_ERR_OK;
+        }
+    }
+    handshake.error = "the client offers no application protocol that we speak: ";
+    for (unsigned at = 0; at < offered_size; at += 1u + offered[at]) {
+        const std::string_view name(reinterpret_cast<const char*>(offered + at + 1), offered[at]);
+        if (at > 0) handshake.error += ", ";
+        handshake.error += base::escape_for_log(name, 32);
+        if (handshake.error.size() > 256) break;
+    }
+    return SSL_TLSEXT_ERR_ALERT_FATAL;  // no_application_protocol, RFC 7301 3.2
+}
+
+/// Hands the staple over; OpenSSL wants a copy that it can free.
+int on_status_request(SSL* ssl, void* arg) {
+    (void)arg;
+    const std::shared_ptr<const Der> staple = std::move(handshake_of(ssl).staple);
+    if (!staple || staple->empty() || staple->size() > staple_bytes_max) {
+        return SSL_TLSEXT_ERR_NOACK;
+    }
+    void* copy = OPENSSL_memdup(staple->data(), staple->size());
+    if (copy == nullptr) return SSL_TLSEXT_ERR_NOACK;
+    SSL_set_tlsext_status_ocsp_resp(ssl, copy, static_cast<long>(staple->size()));
+    return SSL_TLSEXT_ERR_OK;
+}
+
+bool use_ticket_key(const WorkerTls& worker, const TicketKey& key, const unsigned char* iv,
+                    EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac, bool seal) {
+    char digest[] = "SHA256";
+    std::array<uint8_t, 32> secret = key.hmac;
+    const OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, secret.data(), secret.size()),
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_end()};
+    const bool ok = EVP_CipherInit_ex2(cipher, worker.ticket_cipher.get(), key.aes.data(), iv,
+                                       seal ? 1 : 0, nullptr) == 1 &&
+                    EVP_MAC_CTX_set_params(mac, parameters) == 1;
+    OPENSSL_cleanse(secret.data(), secret.size());
+    return ok;
+}
+
+/// Tickets are sealed with the current key. A previous one opens, and has a new ticket made; no
+/// key: a full handshake (faults.md TL-25). -1 ends the handshake.
+int on_ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher,
+                  EVP_MAC_CTX* mac, int seal) {
+    WorkerTls& worker = SslSession::from(ssl).worker();
+    const TicketKeys& ticket_keys = worker.ticket_keys.get();
+    const auto& keys = ticket_keys.keys;
+    if (seal != 0) {
+        // Keys do not vanish once there were some; on_client_hello() has seen some.
+        if (keys.empty()) return -1;
+        const TicketKey& key = *keys.front();
+        if (RAND_bytes_ex(worker.library.get(), iv, 16, 0) != 1) return -1;
+        std::copy(key.name.begin(), key.name.end(), name);
+        return use_ticket_key(worker, key, iv, cipher, mac, true) ? 1 : -1;
+    }
+    for (size_t i = 0; i < keys.size(); ++i) {
+        if (std::memcmp(keys[i]->name.data(), name, keys[i]->name.size()) != 0) continue;
+        if (!use_ticket_key(worker, *keys[i], iv, cipher, mac, false)) return -1;
+        return i == 0 ? 1 : 2;
+    }
+    return 0;
+}
+
+/// A session resumes under the name that it was made for only: RFC 6066 3, faults.md TL-14.
+SSL_TICKET_RETURN on_ticket_opened(SSL* ssl, SSL_SESSION* session, const unsigned char* key_name,
+                                   size_t key_name_size, SSL_TICKET_STATUS status, void* arg) {
+    (void)key_name;
+    (void)key_name_size;
+    (void)arg;
+    if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) {
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    }
+    const char* made_for = SSL_SESSION_get0_hostname(session);
+    ServerName name(made_for != nullptr ? made_for : "");
+    if (name.text() != handshake_of(ssl).server_name) return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
+}  // namespace
+
+void Handshake::choose_certificate(Version version) {
+    size_t chosen = set->certificates.size();
+    for (size_t i = 0; i < set->certificates.size(); ++i) {
+        if (!abilities.can_verify(*set->certificates[i], version)) continue;
+        if (set->certificates[i]->key_type == KeyType::Ecdsa) {
+            chosen = i;
+            break;
+        }
+        chosen = std::min(chosen, i);
+    }
+    if (chosen == set->certificates.size()) chosen = 0;
+    certificate = set->certificates[chosen];
+    staple = chosen < set->staples.size() ? set->staples[chosen] : nullptr;
+}
+
+void install_callbacks(SSL_CTX* context, WorkerTls& worker) {
+    SSL_CTX_set_client_hello_cb(context, on_client_hello, &worker);
+    SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
+    SSL_CTX_set_cert_cb(context, on_certificate, &worker);
+    SSL_CTX_set_alpn_select_cb(context, on_alpn, nullptr);
+    SSL_CTX_set_tlsext_status_cb(context, on_status_request);
+    SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket_key);
+    SSL_CTX_set_session_ticket_cb(context, nullptr, on_ticket_opened, nullptr);
+}
+
+}  // namespace tls

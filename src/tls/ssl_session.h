@@ -1,0 +1,61 @@
+// A Session on OpenSSL's SSL object.
+//
+// Worker's thread; owned by a connection. Its context outlives it.
+#pragma once
+
+#include "tls/handshake.h"
+#include "tls/hello_guard.h"
+#include "tls/ring_bio.h"
+#include "tls/session.h"
+#include "tls/worker_tls.h"
+
+namespace tls {
+
+class SslSession final : public Session {
+  public:
+    /// Null if memory is out.
+    static std::unique_ptr<SslSession> create(WorkerTls& worker);
+    ~SslSession() override;
+    SslSession(const SslSession&) = delete;
+    SslSession& operator=(const SslSession&) = delete;
+
+    void feed(std::span<const uint8_t> ciphertext) override;
+    void keep_input() override;
+    bool has_input() const override;
+    Read read(std::span<uint8_t> plaintext, std::span<uint8_t> output, size_t& produced) override;
+    size_t write(std::span<const uint8_t> plaintext, std::span<uint8_t> output) override;
+    size_t close(std::span<uint8_t> output) override;
+    bool handshake_done() const override { return done_; }
+    const SessionInfo& info() const override { return info_; }
+    std::string_view error() const override { return handshake_.error; }
+
+    /// For the callbacks.
+    static SslSession& from(const SSL* ssl);
+    Handshake& handshake() { return handshake_; }
+    WorkerTls& worker() { return worker_; }
+
+  private:
+    // Handshaking -> Open -> (Closed | Failed); Handshaking -> Failed.
+    enum class Phase : uint8_t { Handshaking, Open, Closed, Failed };
+
+    explicit SslSession(WorkerTls& worker) : worker_(worker), ring_(*this) {}
+    Read advance(std::span<uint8_t> plaintext);
+    Read stopped(int result);
+    Read fail(std::string text);
+    void on_handshake_done();
+    static void on_info(const SSL* ssl, int where, int result);
+
+    WorkerTls& worker_;
+    RingBio ring_;  // before ssl_, which uses it until it dies
+    SslPtr ssl_;
+    Handshake handshake_;
+    SessionInfo info_;
+    HelloGuard guard_;
+    Phase phase_ = Phase::Handshaking;
+    bool done_ = false;        // the handshake; stays true afterwards
+    bool close_sent_ = false;  // our close_notify
+    uint32_t idle_messages_ = 0;
+    uint64_t plaintext_bytes_ = 0;  // both directions
+};
+
+}  // namespace tls

@@ -1,0 +1,155 @@
+"""The program under test."""
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+
+from .http1 import Client
+from .ports import free_port
+from .process import Process
+from .toml import to_toml
+
+BINARY = pathlib.Path(os.environ.get(
+    "MDFRONT_BIN", pathlib.Path(__file__).parents[3] / "build/release/mdfront")).resolve()
+
+# What sanitizers, assertions and the C++ runtime print; none of it may ever be in a log.
+_BUGS = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "ThreadSanitizer",
+         "terminate called", "Assertion", "check failed")
+
+# Two memory limits of faults.md (64 MiB, 20 KiB a connection) are about the program, not about the
+# sanitizers' shadow and quarantine.
+IS_SANITIZED = b"__asan_init" in BINARY.read_bytes() if BINARY.exists() else False
+
+
+def run_command(*arguments, timeout=20, env=None, **options):
+    """Runs the binary to its end; gives a CompletedProcess with text."""
+    return subprocess.run([BINARY, *map(str, arguments)], capture_output=True, text=True,
+                          timeout=timeout, env={**os.environ, **(env or {})}, **options)
+
+
+class Mdfront:
+    """Started with a configuration of its own in `folder`. Ports: https, http, admin."""
+
+    def __init__(self, folder, sites, backends=(), md=None, domains=(), limits=None, server=None,
+                 more=None, https=None, http=None, start=True, files_max=None, env=None):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.https = https or free_port()
+        self.http = http or free_port()
+        self.admin = free_port()
+        self.config = folder / "mdfront.toml"
+        self.access_log_path = folder / "access.log"
+        self.store = folder / "md"
+        self._log = folder / "mdfront.log"
+        self._files_max = files_max
+        self._env = env or {}
+        self.document = {
+            "server": {"workers": 1, "drain_timeout": "5s",
+                       "access_log": {"path": str(self.access_log_path)}, **(server or {})},
+            "admin": {"listen": [f"127.0.0.1:{self.admin}"]},
+            "listen": [{"address": f"127.0.0.1:{self.https}", "protocol": "https"},
+                       {"address": f"127.0.0.1:{self.http}", "protocol": "http"}],
+            "limits": limits or {},
+            "md": {"store_dir": str(self.store),
+                   "port_map": [f"80:{self.http}", f"443:{self.https}"], **(md or {})},
+            "backend": list(backends),
+            "site": list(sites),
+            **(more or {})}
+        if domains:
+            self.document["md"]["domain"] = list(domains)
+        if not self.document["backend"]:
+            del self.document["backend"]
+        self.process = None
+        self.may_end_badly = False  # for tests that kill it
+        self.write_config()
+        if start:
+            self.start()
+
+    def write_config(self, text=None):
+        self.config.write_text(text if text is not None else to_toml(self.document))
+
+    def start(self):
+        self.process = Process(
+            [BINARY, "run", "--config", self.config], self._log, files_max=self._files_max,
+            env={"ASAN_OPTIONS": "detect_stack_use_after_return=1", **self._env})
+        self.process.wait_for(self._answers, "mdfront answers", timeout=30)
+
+    def _answers(self):
+        try:
+            for listen in self.document["listen"]:
+                host, port = listen["address"].rsplit(":", 1)
+                socket.create_connection((host.strip("[]"), int(port)), 2).close()
+            return self.get_admin("/readyz").status == 200
+        except OSError:
+            return False
+
+    # Talking to it
+
+    def connect(self, host="example.test", roots=None, **options):
+        """A TLS connection with `host` as SNI."""
+        return Client(("127.0.0.1", self.https), tls=host, roots=roots, **options)
+
+    def connect_plain(self, **options):
+        return Client(("127.0.0.1", self.http), **options)
+
+    def get(self, target="/", host="example.test", roots=None, **options):
+        """One GET on a new TLS connection."""
+        with self.connect(host, roots) as client:
+            return client.exchange(target=target, host=host, **options)
+
+    def get_plain(self, target="/", host="example.test", **options):
+        with self.connect_plain() as client:
+            return client.exchange(target=target, host=host, **options)
+
+    def get_admin(self, target, host="localhost", **options):
+        with Client(("127.0.0.1", self.admin)) as client:
+            return client.exchange(target=target, host=host, **options)
+
+    def status(self, name=None):
+        """md-status as JSON: of one domain, or of all."""
+        answer = self.get_admin("/md-status" + (f"/{name}" if name else "/"))
+        assert answer.status == 200, answer
+        return json.loads(answer.body)
+
+    # Its process
+
+    @property
+    def log(self):
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    @property
+    def access_log(self):
+        return self.access_log_path.read_text().splitlines()
+
+    @property
+    def rss(self):
+        """Resident memory in bytes."""
+        return self.process.status("VmRSS") * 1024
+
+    @property
+    def rss_peak(self):
+        return self.process.status("VmHWM") * 1024
+
+    def send_signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        """SIGKILL: what it had not made durable is lost."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
+    def stop(self, timeout=20.0):
+        """SIGTERM; gives the exit code."""
+        code = self.process.stop(signal.SIGTERM, timeout)
+        self.process = None
+        return code
+
+    def close(self):
+        """The end of a test: it must stop cleanly and have no bug in its log."""
+        code = self.stop() if self.process else 0
+        for word in _BUGS:
+            assert word not in self.log, f"{word} in the log:\n{self.log}"
+        assert code == 0 or self.may_end_badly, f"mdfront ended with {code}; log:\n{self.log}"

@@ -1,0 +1,182 @@
+// Tickets: who resumes, who does not, and what a resumed session knows.
+#include <catch2/catch.hpp>
+
+#include "tls/certificates.h"
+#include "tls/client.h"
+
+using namespace test;
+
+namespace {
+
+struct Outcome {
+    bool connected = false;
+    bool resumed = false;
+    int tickets = 0;
+    std::shared_ptr<SSL_SESSION> session;
+    const tls::Certificate* certificate = nullptr;
+};
+
+Outcome run(World& world, Client::Options options, SSL_SESSION* session = nullptr) {
+    // A copy: OpenSSL's client uses a session up.
+    const std::shared_ptr<SSL_SESSION> copy(session ? SSL_SESSION_dup(session) : nullptr,
+                                            SSL_SESSION_free);
+    options.session = copy.get();
+    Server server = world.accept();
+    Client client(options);
+    Outcome result;
+    result.connected = connect(client, server);
+    if (!result.connected) return result;
+    client.read();  // takes the tickets of TLS 1.3
+    result.resumed = SSL_session_reused(client.ssl()) == 1;
+    CHECK(server.session().info().resumed == result.resumed);
+    result.tickets = client.tickets();
+    result.session = std::shared_ptr<SSL_SESSION>(SSL_get1_session(client.ssl()), SSL_SESSION_free);
+    if (!SSL_SESSION_is_resumable(result.session.get())) result.session = nullptr;
+    result.certificate = server.session().info().certificate;
+    REQUIRE(client.write("ping"));
+    pump(client, server);
+    CHECK(server.received == "ping");
+    return result;
+}
+
+Bytes ticket(const Outcome& outcome) {
+    const unsigned char* data = nullptr;
+    size_t size = 0;
+    SSL_SESSION_get0_ticket(outcome.session.get(), &data, &size);
+    return Bytes(data, data + size);
+}
+
+}  // namespace
+
+TEST_CASE("a ticket resumes, and the resumed session knows its certificate") {
+    World world;
+    world.rotate_tickets();
+    const auto a = certificate({"a.test"});
+    world.set({"a.test"}, {certificate({"a.test"}, "RSA"), a});
+    const auto version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+    const Outcome first = run(world, {.version = version});
+    REQUIRE(first.connected);
+    CHECK_FALSE(first.resumed);
+    CHECK(first.tickets == 1);
+    REQUIRE(first.session);
+    const Outcome second = run(world, {.version = version}, first.session.get());
+    CHECK(second.resumed);
+    CHECK(second.certificate == a.get());
+    CHECK(world.context->counters().resumed_handshakes == 1);
+    CHECK(world.context->counters().full_handshakes == 1);
+
+    // What a resumed handshake would present follows the index.
+    const auto renewed = certificate({"a.test"});
+    world.set({"a.test"}, {renewed});
+    const Outcome third = run(world, {.version = version}, first.session.get());
+    CHECK(third.resumed);
+    CHECK(third.certificate == renewed.get());
+}
+
+TEST_CASE("a previous ticket key opens and renews; an older one means a full handshake") {
+    World world;
+    world.rotate_tickets();
+    world.set({"a.test"}, {certificate({"a.test"})});
+    const auto version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+    CAPTURE(version);
+    Outcome first = run(world, {.version = version});
+    world.rotate_tickets();
+    const Outcome once = run(world, {.version = version}, first.session.get());
+    CHECK(once.resumed);
+    CHECK(ticket(once) != ticket(first));  // sealed with the current key
+    world.rotate_tickets();
+    CHECK(run(world, {.version = version}, first.session.get()).resumed);
+    world.rotate_tickets();
+    const Outcome late = run(world, {.version = version}, first.session.get());
+    CHECK(late.connected);
+    CHECK_FALSE(late.resumed);
+    CHECK(late.tickets == 1);
+    CHECK(run(world, {.version = version}, once.session.get()).resumed);
+}
+
+TEST_CASE("without keys there are no tickets and nothing fails") {
+    World world;
+    world.set({"a.test"}, {certificate({"a.test"})});
+    const auto version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+    const Outcome first = run(world, {.version = version});
+    REQUIRE(first.connected);
+    const bool has_ticket = first.session && SSL_SESSION_has_ticket(first.session.get());
+    CHECK_FALSE(has_ticket);
+
+    // A ticket of another time, or of another process, is ignored.
+    World other;
+    other.rotate_tickets();
+    other.set({"a.test"}, {certificate({"a.test"})});
+    const Outcome foreign = run(other, {.version = version});
+    const Outcome second = run(world, {.version = version}, foreign.session.get());
+    CHECK(second.connected);
+    CHECK_FALSE(second.resumed);
+}
+
+TEST_CASE("damaged tickets mean a full handshake") {
+    World world;
+    world.rotate_tickets();
+    world.set({"a.test"}, {certificate({"a.test"})});
+    const auto version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+    const Outcome first = run(world, {.version = version});
+    unsigned char* der = nullptr;
+    const int size = i2d_SSL_SESSION(first.session.get(), &der);
+    REQUIRE(size > 0);
+    const unsigned char* ticket = nullptr;
+    size_t ticket_size = 0;
+    SSL_SESSION_get0_ticket(first.session.get(), &ticket, &ticket_size);
+    REQUIRE(ticket_size > 64);
+    const auto* place = std::search(der, der + size, ticket, ticket + ticket_size);
+    REQUIRE(place != der + size);
+    const size_t at = static_cast<size_t>(place - der);
+    // One byte each in the key's name, the IV, the body and the MAC.
+    for (const size_t offset : {size_t{0}, size_t{15}, size_t{16}, size_t{40}, ticket_size / 2,
+                                ticket_size - 33, ticket_size - 1}) {
+        CAPTURE(version, offset, ticket_size);
+        Bytes copy(der, der + size);
+        copy[at + offset] ^= 1;
+        const unsigned char* p = copy.data();
+        SSL_SESSION* session = d2i_SSL_SESSION(nullptr, &p, size);
+        REQUIRE(session != nullptr);
+        const Outcome second = run(world, {.version = version}, session);
+        CHECK(second.connected);
+        CHECK_FALSE(second.resumed);
+        SSL_SESSION_free(session);
+    }
+    OPENSSL_free(der);
+}
+
+TEST_CASE("a session resumes under its own name only") {
+    World world;
+    world.rotate_tickets();
+    world.set({"a.test", "b.test"}, {certificate({"a.test"})});
+    const auto version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+    const Outcome first = run(world, {.version = version});
+    const Outcome other =
+        run(world, {.version = version, .server_name = "b.test"}, first.session.get());
+    CHECK(other.connected);
+    CHECK_FALSE(other.resumed);
+    CHECK(run(world, {.version = version, .server_name = "A.test."}, first.session.get()).resumed);
+    // A name that is gone is refused, resumed or not.
+    world.set({"a.test"}, {});
+    CHECK_FALSE(run(world, {.version = version}, first.session.get()).connected);
+}
+
+TEST_CASE("a session does not resume under another policy") {
+    World first_world;
+    World second_world(tls::Policy::Modern);
+    first_world.rotate_tickets();
+    second_world.snapshots.ticket_keys.publish(first_world.snapshots.ticket_keys.current());
+    for (World* world : {&first_world, &second_world}) {
+        world->set({"a.test"}, {certificate({"a.test"})});
+    }
+    const Outcome first = run(first_world, {.version = TLS1_3_VERSION});
+    const Outcome second = run(second_world, {.version = TLS1_3_VERSION}, first.session.get());
+    CHECK(second.connected);
+    CHECK_FALSE(second.resumed);
+    // Two workers with the same policy and keys do share.
+    World third_world;
+    third_world.snapshots.ticket_keys.publish(first_world.snapshots.ticket_keys.current());
+    third_world.set({"a.test"}, {certificate({"a.test"})});
+    CHECK(run(third_world, {.version = TLS1_3_VERSION}, first.session.get()).resumed);
+}
