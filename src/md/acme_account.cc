@@ -312,8 +312,8 @@ Outcome<Account> AccountRegistry::register_account(AcmeClient& client, const Dom
     const Directory& directory = client.directory();
     if (auto checked = check_configuration(directory, domain); !checked) return checked.error();
     // The CA that lost an account gets the same key again (faults.md CA-17).
-    auto begun = forgotten ? Outcome<Account>(std::move(*forgotten))
-                           : begin_registration(directory, domain);
+    auto begun =
+        forgotten ? Outcome<Account>(std::move(*forgotten)) : begin_registration(directory, domain);
     if (!begun) return begun.error();
     Account account = std::move(begun).value();
     std::string binding;

@@ -9,14 +9,7 @@
 
 namespace md {
 
-enum class AuthorizationStatus : uint8_t {
-    Pending,
-    Valid,
-    Invalid,
-    Deactivated,
-    Expired,
-    Revoked
-};
+enum class AuthorizationStatus : uint8_t { Pending, Valid, Invalid, Deactivated, Expired, Revoked };
 
 struct Challenge {
     std::string type;  // "http-01", …

@@ -203,8 +203,8 @@ Outcome<HttpResponse> AcmeClient::post_signed(const AccountKey& key, const std::
     for (int attempt = 0;; ++attempt) {
         auto nonce = take_nonce();
         if (!nonce) return nonce.error();
-        auto body = sign_jws(
-            key, {.url = url, .nonce = std::move(*nonce), .kid = kid, .payload = payload});
+        auto body =
+            sign_jws(key, {.url = url, .nonce = std::move(*nonce), .kid = kid, .payload = payload});
         if (!body) return body.error();
         HttpRequest request;
         request.method = "POST";

@@ -15,7 +15,7 @@ struct Directory {
     std::string new_nonce;
     std::string new_account;
     std::string new_order;
-    std::string revoke_cert;   // "" if the CA has none; so are the following
+    std::string revoke_cert;  // "" if the CA has none; so are the following
     std::string key_change;
     std::string renewal_info;  // RFC 9773
     std::string terms_of_service;

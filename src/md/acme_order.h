@@ -19,12 +19,12 @@ struct Order {
     OrderStatus status = OrderStatus::Pending;
     std::vector<std::string> authorizations;
     std::string finalize;
-    std::string certificate;                    // set when valid
+    std::string certificate;  // set when valid
     // Ours, kept in order.json:
     std::vector<std::string> challenge_setups;  // "http-01:<name>"
     std::string key_file;                       // of the key whose certificate this is for
     // Of the answer that this was read from:
-    std::optional<Problem> error;               // the CA's, when invalid
+    std::optional<Problem> error;  // the CA's, when invalid
     std::optional<base::Duration> retry_after;
 };
 

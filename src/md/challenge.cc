@@ -17,7 +17,9 @@ constexpr std::string_view alpn_prefix = "acme-tls-alpn-01-";
 constexpr int not_possible = 70023;  // APR_ENOTIMPL, as mod_md stores it
 
 /// The key of challenge certificates: what make_challenge_certificate makes.
-KeySpec alpn_key() { return {KeySpec::Type::Ec, 0, "P-256"}; }
+KeySpec alpn_key() {
+    return {KeySpec::Type::Ec, 0, "P-256"};
+}
 
 std::string join(const std::vector<std::string>& texts, std::string_view separator) {
     std::string joined;
@@ -116,8 +118,8 @@ Outcome<void> ChallengeAnswers::set_up_http01(const Authorization& authorization
 Outcome<void> ChallengeAnswers::set_up_alpn(const Authorization& authorization,
                                             const Challenge& challenge) {
     const std::vector<uint8_t> digest = sha256(key_.key_authorization(challenge.token));
-    auto certificate = tls::make_challenge_certificate(
-        authorization.name, std::span(digest).first<32>(), clock_.now());
+    auto certificate = tls::make_challenge_certificate(authorization.name,
+                                                       std::span(digest).first<32>(), clock_.now());
     if (!certificate) return make_problem(EINVAL, certificate.error().message());
     const KeySpec spec = alpn_key();
     auto saved = store_.save_key(Group::Challenges, authorization.name, key_file(spec, alpn_prefix),

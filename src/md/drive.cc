@@ -32,8 +32,8 @@ Outcome<void> Drive::run(bool from_scratch) {
 
     const ChallengeChoice challenges = choose_challenges(domain_, parts_.settings);
     if (challenges.types.empty()) {
-        return make_problem(not_possible, "no challenge can be answered: " +
-                                              join(challenges.reasons, "; "));
+        return make_problem(not_possible,
+                            "no challenge can be answered: " + join(challenges.reasons, "; "));
     }
     report(fmt::format("Contacting ACME server for {} at {}", domain_.name, staged_.ca_url));
     AcmeClient client(parts_.transport, parts_.clock, domain_);
@@ -101,8 +101,9 @@ Outcome<std::string> Drive::choose_profile(const Directory& directory) {
         fmt::format("the CA does not offer the profile {}; it offers {}", domain_.profile,
                     directory.profiles.empty() ? "none" : join(directory.profiles, ", "));
     if (domain_.profile_mandatory) {
-        Problem problem = make_problem(ENOENT, text + "; change profile, or switch "
-                                                      "profile_mandatory off");
+        Problem problem = make_problem(ENOENT, text +
+                                                   "; change profile, or switch "
+                                                   "profile_mandatory off");
         problem.retry_after = std::chrono::hours{24};  // somebody has to change something first
         return problem;
     }

@@ -21,16 +21,6 @@ const std::string& ca_of(const StoredDomain& stored) {
     return stored.domain.ca_urls.empty() ? none : stored.domain.ca_urls.front();
 }
 
-/// Certificates stay, texts with private keys in them do not.
-std::vector<Slot> without_texts(std::vector<Slot> slots) {
-    for (Slot& slot : slots) {
-        slot.chain_pem.clear();
-        slot.key_pem.clear();
-        slot.key_pem.shrink_to_fit();
-    }
-    return slots;
-}
-
 std::string state_text(const StoredDomain& stored, std::optional<base::Time> not_after,
                        base::Time now) {
     const std::string& why = stored.state_description;
@@ -70,6 +60,15 @@ bool StoppableClock::sleep(base::Duration duration) {
     return !stopped();
 }
 
+std::vector<Slot> Engine::without_texts(std::vector<Slot> slots) {
+    for (Slot& slot : slots) {
+        slot.chain_pem.clear();
+        slot.key_pem.clear();
+        slot.key_pem.shrink_to_fit();
+    }
+    return slots;
+}
+
 Engine::Engine(EngineSettings settings, std::vector<Domain> domains, Store& store, Files& files,
                base::Clock& clock, base::Random& random, TransportFactory transports,
                ChallengePort& challenges, CertificatePort& certificates)
@@ -84,7 +83,9 @@ Engine::Engine(EngineSettings settings, std::vector<Domain> domains, Store& stor
       certificate_port_(certificates),
       accounts_(store) {}
 
-Engine::~Engine() { stop(); }
+Engine::~Engine() {
+    stop();
+}
 
 Outcome<void> Engine::load() {
     base::check(entries_.empty());
@@ -216,9 +217,9 @@ std::optional<base::Time> Engine::next_due() const {
 Outcome<void> Engine::renew_now(const std::string& name) {
     {
         const std::lock_guard lock(mutex_);
-        const auto found =
-            std::find_if(entries_.begin(), entries_.end(),
-                         [&](const auto& entry) { return entry->stored.domain.name == name; });
+        const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const auto& entry) {
+            return entry->stored.domain.name == name;
+        });
         if (found == entries_.end()) {
             return make_problem(ENOENT, fmt::format("there is no managed domain {}", name));
         }
@@ -269,9 +270,8 @@ bool Engine::install_at_start(Entry& entry) {
     entry.staged = without_texts(*staged);
     Job job = entry.job.value_or(Job{});
     job.name = domain.name;
-    const base::Time ready =
-        job.valid_from.value_or(ready_at(entry.served, entry.stored.state, *staged,
-                                         settings_.activation_delay, now));
+    const base::Time ready = job.valid_from.value_or(
+        ready_at(entry.served, entry.stored.state, *staged, settings_.activation_delay, now));
     if (ready > now) return false;
     Visit visit{.entry = entry, .stored = entry.stored, .served = entry.served, .job = job};
     entry.next_visit = install(visit, *staged);
@@ -300,8 +300,7 @@ std::string Engine::status_json(const std::string& name_or_empty) const {
             const Domain& domain = entry->stored.domain;
             if (name_or_empty.empty()) {
                 all.push_back(status_of(*entry));
-            } else if (domain.name == name_or_empty ||
-                       (!one && domain.contains(name_or_empty))) {
+            } else if (domain.name == name_or_empty || (!one && domain.contains(name_or_empty))) {
                 one = status_of(*entry);
                 if (domain.name == name_or_empty) break;
             }
@@ -327,8 +326,7 @@ DomainSummary Engine::summary_of(const Entry& entry) const {
     }
     summary.state = state_text(entry.stored, summary.not_after, now);
     if (may_renew(entry.stored.domain, entry.stored.state)) {
-        summary.next_renewal =
-            renew_at(entry.stored.domain, entry.served, entry.stored.state, now);
+        summary.next_renewal = renew_at(entry.stored.domain, entry.served, entry.stored.state, now);
     }
     if (entry.driving && entry.job) summary.activity = entry.job->activity;
     if (entry.job) {

@@ -54,7 +54,7 @@ class StoppableClock final : public base::Clock {
 struct DomainSummary {
     std::string name;
     std::vector<std::string> names;
-    std::string state;  // "good", "expired", "incomplete: …", "error: …"
+    std::string state;                    // "good", "expired", "incomplete: …", "error: …"
     std::optional<base::Time> not_after;  // the earliest of what is served, fallback excepted
     std::string issuer;
     std::optional<base::Time> next_renewal;  // by the renew window; nullopt: none planned
@@ -141,6 +141,8 @@ class Engine {
     void warn_of_expiry(const Visit& visit);
 
     // The table.
+    /// Certificates stay, texts with private keys in them do not.
+    static std::vector<Slot> without_texts(std::vector<Slot> slots);
     void save(Visit& visit, bool force);
     void forget_job(Visit& visit);
     void publish(const Entry& entry);
@@ -161,7 +163,7 @@ class Engine {
 
     mutable std::mutex mutex_;
     std::condition_variable wake_;
-    std::vector<std::unique_ptr<Entry>> entries_;  // the vector itself: constant after load()
+    std::vector<std::unique_ptr<Entry>> entries_;    // the vector itself: constant after load()
     std::set<std::pair<base::Time, Entry*>> queue_;  // those that no thread works on
     std::map<std::string, int> running_per_ca_;
     std::set<Transport*> transports_;  // of the threads, to cancel

@@ -20,15 +20,6 @@ constexpr base::Duration job_save_interval = std::chrono::milliseconds{500};  //
 /// A certificate that is due for renewal as soon as it is installed is asked for once a day.
 constexpr base::Duration always_due_interval = hours{24};
 
-std::vector<Slot> without_texts(std::vector<Slot> slots) {
-    for (Slot& slot : slots) {
-        slot.chain_pem.clear();
-        slot.key_pem.clear();
-        slot.key_pem.shrink_to_fit();
-    }
-    return slots;
-}
-
 /// job.json knows whole seconds.
 base::Time whole_seconds(base::Time time) {
     return std::chrono::ceil<std::chrono::seconds>(time);
@@ -191,8 +182,9 @@ base::Time Engine::install(Visit& visit, const std::vector<Slot>& staged) {
     }
     publish(visit.entry);
     for (const Slot& slot : staged) {
-        base::log_info("md", domain.name, "certificate ({}) installed, issued by {}, valid until {}",
-                       slot.label, base::escape_for_log(slot.certificate->issuer),
+        base::log_info("md", domain.name,
+                       "certificate ({}) installed, issued by {}, valid until {}", slot.label,
+                       base::escape_for_log(slot.certificate->issuer),
                        base::format_rfc3339(slot.certificate->not_after));
     }
     return next_check(visit);
@@ -221,7 +213,8 @@ base::Time Engine::next_check(Visit& visit) {
     for (const Slot& slot : visit.served) {
         if (slot.certificate) end = std::min(end, slot.certificate->not_after);
     }
-    const base::Duration spread = std::min(regular, end - due) / 16;
+    const base::Duration spread =
+        std::max<base::Duration>(std::min(regular, end - due) / 16, base::Duration::zero());
     return due + base::Duration{random_.below(static_cast<uint64_t>(spread.count()) + 1)};
 }
 

@@ -212,10 +212,17 @@ Outcome<std::optional<std::string>> FileStore::load(Group group, const std::stri
     if (!directory.ok()) return directory.error();
     if (!directory->has_value()) return std::optional<std::string>{};
     const std::string path = where(group, name, aspect);
-    auto bytes = read_file(files_, directory->value().fd(), aspect, file_bytes_max);
+    FileFacts facts;
+    auto bytes = read_file(files_, directory->value().fd(), aspect, file_bytes_max, &facts);
     if (!bytes.ok()) {
         if (bytes.error().code == ENOENT) return std::optional<std::string>{};
         return file_problem(bytes.error(), path);
+    }
+    if (is_key(*bytes) && facts.links > 1) {
+        return make_problem(EMLINK, fmt::format("{}: this private key has another name (hard link) "
+                                                "somewhere, and may be somebody else's to change; "
+                                                "remove that one",
+                                                path));
     }
     if (!is_encrypted_key(*bytes)) return std::optional<std::string>(std::move(*bytes));
     auto plain = decrypt_key(*bytes, secret_);

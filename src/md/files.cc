@@ -258,7 +258,7 @@ int SystemFiles::remove_directory(int directory, const std::string& name) {
 }
 
 base::Result<std::string> read_file(Files& files, int directory, const std::string& name,
-                                    size_t max) {
+                                    size_t max, FileFacts* facts_out) {
     const int fd = retrying([&] { return files.open(directory, name, O_RDONLY | O_NONBLOCK); });
     if (fd < 0) return base::system_error(fd, "open");
     const FileHandle handle(files, fd);
@@ -266,6 +266,7 @@ base::Result<std::string> read_file(Files& files, int directory, const std::stri
     if (const int r = retrying([&] { return files.stat(fd, facts); }); r < 0) {
         return base::system_error(r, "stat");
     }
+    if (facts_out != nullptr) *facts_out = facts;
     if (!facts.regular) return base::system_error(facts.directory ? EISDIR : ENXIO, "read");
     if (facts.size > max) return base::system_error(EFBIG, "read");
     std::string bytes(facts.size, '\0');

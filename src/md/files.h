@@ -116,8 +116,9 @@ class FileHandle {
 
 /// The whole of a regular file of at most `max` bytes: EINTR, EAGAIN and short reads retried.
 /// Errors: ENOENT if there is none, ELOOP a symbolic link, EISDIR and ENXIO no regular file, EFBIG.
+/// `facts` gets what is known of the file.
 base::Result<std::string> read_file(Files& files, int directory, const std::string& name,
-                                    size_t max);
+                                    size_t max, FileFacts* facts = nullptr);
 
 /// Creates or replaces `name` in one step that survives a crash: a temporary file beside it with
 /// O_EXCL, written, mode 0600 whatever the umask, fsync, rename, fsync of the directory. On an

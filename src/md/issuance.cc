@@ -31,7 +31,8 @@ Outcome<void> Issuance::run(const KeySpec& spec) {
     if (auto dropped = drop_order(); !dropped) return dropped;
     // An order of an earlier attempt may have died since: once more, with a new one.
     if (!resumed_) return done;
-    base::log_info("md", parts_.domain.name, "the former order is of no use ({}), a new one is made",
+    base::log_info("md", parts_.domain.name,
+                   "the former order is of no use ({}), a new one is made",
                    base::escape_for_log(done.error().message()));
     done = attempt(spec);
     if (!done && order_dead_) {
@@ -211,8 +212,7 @@ Outcome<std::string> Issuance::key_for(const KeySpec& spec) {
     auto stored = parts_.store.load(Group::Staging, name, key_file(spec));
     if (stored && *stored) return std::move(**stored);
     if (!stored) {
-        base::log_warn("md", name, "the key in staging is replaced: {}",
-                       stored.error().message());
+        base::log_warn("md", name, "the key in staging is replaced: {}", stored.error().message());
     }
     auto made = generate_key(spec);
     if (!made) return made;

@@ -39,8 +39,7 @@ class Issuance {
     Outcome<void> resume_or_create(const KeySpec& spec);
     bool can_go_on(const KeySpec& spec);
     Outcome<void> authorize(ChallengeAnswers& answers);
-    Outcome<void> begin_authorizations(ChallengeAnswers& answers,
-                                       std::vector<Authorization>& open);
+    Outcome<void> begin_authorizations(ChallengeAnswers& answers, std::vector<Authorization>& open);
     Outcome<void> begin_authorization(ChallengeAnswers& answers, const Authorization& one);
     Outcome<void> await_authorizations(std::vector<Authorization> open);
     Problem refused_authorizations(const std::vector<Authorization>& refused);

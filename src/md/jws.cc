@@ -78,11 +78,9 @@ std::span<const uint8_t> bytes_of(std::string_view text) {
 /// ECDSA-Sig-Value → R and S as JWS wants them (RFC 7518 3.4).
 Outcome<std::vector<uint8_t>> raw_signature(std::span<const uint8_t> der) {
     const uint8_t* at = der.data();
-    const SignaturePtr signature(
-        d2i_ECDSA_SIG(nullptr, &at, static_cast<long>(der.size())));
+    const SignaturePtr signature(d2i_ECDSA_SIG(nullptr, &at, static_cast<long>(der.size())));
     std::vector<uint8_t> raw(2 * p256_bytes);
-    if (!signature ||
-        BN_bn2binpad(ECDSA_SIG_get0_r(signature.get()), raw.data(), p256_bytes) < 0 ||
+    if (!signature || BN_bn2binpad(ECDSA_SIG_get0_r(signature.get()), raw.data(), p256_bytes) < 0 ||
         BN_bn2binpad(ECDSA_SIG_get0_s(signature.get()), raw.data() + p256_bytes, p256_bytes) < 0) {
         return crypto_problem("signing with the account key");
     }
@@ -102,8 +100,8 @@ std::string flattened(const std::string& header, const std::string& payload,
 
 std::vector<uint8_t> sha256(std::string_view bytes) {
     std::vector<uint8_t> digest(SHA256_DIGEST_LENGTH);
-    base::check(EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, EVP_sha256(),
-                           nullptr) == 1);
+    base::check(
+        EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, EVP_sha256(), nullptr) == 1);
     return digest;
 }
 
@@ -114,8 +112,8 @@ std::string jwk_thumbprint(std::string_view canonical_jwk) {
 Outcome<AccountKey> AccountKey::from_key(Key key) {
     const bool rsa = EVP_PKEY_is_a(key.get(), "RSA") == 1;
     if (rsa && EVP_PKEY_get_bits(key.get()) < rsa_bits_min) {
-        return make_problem(EINVAL, fmt::format("the account key has only {} bits",
-                                                EVP_PKEY_get_bits(key.get())));
+        return make_problem(
+            EINVAL, fmt::format("the account key has only {} bits", EVP_PKEY_get_bits(key.get())));
     }
     if (!rsa && !is_p256(key.get())) {
         return make_problem(EINVAL, "the account key is neither RSA nor ECDSA P-256");
@@ -150,7 +148,9 @@ Outcome<std::string> AccountKey::pem() const {
     return std::string(data, static_cast<size_t>(size));
 }
 
-std::string AccountKey::thumbprint() const { return jwk_thumbprint(jwk_); }
+std::string AccountKey::thumbprint() const {
+    return jwk_thumbprint(jwk_);
+}
 
 std::string AccountKey::key_authorization(std::string_view token) const {
     return std::string(token) + "." + thumbprint();
@@ -198,8 +198,9 @@ Outcome<std::string> sign_external_account(const AccountKey& key, const External
     auto hmac_key = base::from_base64url(text);
     if (!hmac_key || hmac_key->empty()) {
         Problem problem = make_problem(
-            EINVAL, "the HMAC key of external_account_binding is not base64url; compare it with "
-                    "what the CA gave you");
+            EINVAL,
+            "the HMAC key of external_account_binding is not base64url; compare it with "
+            "what the CA gave you");
         problem.type = "apache:eab-hmac-invalid";
         problem.retry_after = std::chrono::hours{24};  // nothing changes before somebody mends it
         return problem;

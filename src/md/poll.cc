@@ -24,8 +24,12 @@ Outcome<void> Poll::wait(std::optional<base::Duration> retry_after) {
     return {};
 }
 
-Problem stopping_problem() { return make_problem(ECANCELED, "given up, the server is stopping"); }
+Problem stopping_problem() {
+    return make_problem(ECANCELED, "given up, the server is stopping");
+}
 
-bool is_stopping(const Problem& problem) { return problem.status == ECANCELED; }
+bool is_stopping(const Problem& problem) {
+    return problem.status == ECANCELED;
+}
 
 }  // namespace md

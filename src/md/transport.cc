@@ -199,11 +199,11 @@ Problem CurlTransport::failure(CURLcode code, const HttpRequest& request,
                                             request.proxy, host, text));
         case CURLE_COULDNT_CONNECT: {
             const int status = os_error != 0 ? static_cast<int>(os_error) : ECONNREFUSED;
-            return make_problem(status, fmt::format("{}: cannot connect{}: {} ({})", host,
-                                                    request.proxy.empty()
-                                                        ? std::string()
-                                                        : " (proxy " + request.proxy + ")",
-                                                    status_description(status), text));
+            return make_problem(
+                status, fmt::format("{}: cannot connect{}: {} ({})", host,
+                                    request.proxy.empty() ? std::string()
+                                                          : " (proxy " + request.proxy + ")",
+                                    status_description(status), text));
         }
         case CURLE_OPERATION_TIMEDOUT:
             return make_problem(ETIMEDOUT, fmt::format("{}: no answer in time ({})", host, text));
@@ -216,15 +216,15 @@ Problem CurlTransport::failure(CURLcode code, const HttpRequest& request,
                             host, text,
                             request.ca_file.empty() ? "" : " (now " + request.ca_file + ")"));
         case CURLE_SSL_CACERT_BADFILE:
-            return make_problem(EIO, fmt::format("the CA bundle {} cannot be read ({})",
-                                                    request.ca_file, text));
+            return make_problem(
+                EIO, fmt::format("the CA bundle {} cannot be read ({})", request.ca_file, text));
         case CURLE_SSL_CONNECT_ERROR:
-            return make_problem(EPROTO, fmt::format("{}: the TLS handshake failed ({})", host,
-                                                    text));
+            return make_problem(EPROTO,
+                                fmt::format("{}: the TLS handshake failed ({})", host, text));
         case CURLE_UNSUPPORTED_PROTOCOL:
         case CURLE_URL_MALFORMAT:
-            return make_problem(EINVAL, fmt::format("{}: not an http or https URL ({})",
-                                                    request.url, text));
+            return make_problem(
+                EINVAL, fmt::format("{}: not an http or https URL ({})", request.url, text));
         default:
             return make_problem(ECONNABORTED, fmt::format("{}: {}", host, text));
     }

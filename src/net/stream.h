@@ -100,6 +100,7 @@ class Stream {
     friend class Acceptor;
     friend class EventLoop;
     friend class StreamTable;
+    friend struct LoopProbe;  // tests
 
     enum class State : uint8_t { Free, Connecting, Open, Draining, Closing };
     /// Chunks that wait; lent by the loop while there are any.

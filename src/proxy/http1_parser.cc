@@ -313,6 +313,12 @@ Refusal read_fields(Bytes bytes, const HeadLines& lines, Head& head, Seen& seen)
 
     head.framing = Framing::None;
     head.content_length = 0;
+    for (const Field* field : {seen.length, seen.coding}) {
+        // Allowed before and after a value, but readers differ on it, and only smugglers use it.
+        if (field != nullptr && field->line.find('\t') != std::string_view::npos) {
+            return refuse("tab-in-framing");
+        }
+    }
     if (seen.length != nullptr) {
         if (seen.coding != nullptr) return refuse("te-and-cl");
         if (!read_length(seen.length->value, head.content_length)) {

@@ -18,9 +18,24 @@ base::Error openssl_error(const char* text) {
     return {base::ErrorDomain::Tls, static_cast<int32_t>(code & 0x7fffffff), text};
 }
 
+namespace {
+
+/// The oldest entry that libssl made, for below it lie details of providers; else the oldest.
+/// Empties the queue.
+unsigned long most_telling_error() {
+    unsigned long chosen = 0;
+    while (const unsigned long code = ERR_get_error()) {
+        const bool is_better =
+            ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_LIB(chosen) != ERR_LIB_SSL;
+        if (chosen == 0 || is_better) chosen = code;
+    }
+    return chosen;
+}
+
+}  // namespace
+
 std::string take_error_text() {
-    const unsigned long code = ERR_get_error();
-    ERR_clear_error();
+    const unsigned long code = most_telling_error();
     if (code == 0) return {};
     const int reason = ERR_GET_REASON(code);
     if (ERR_GET_LIB(code) == ERR_LIB_SSL) {

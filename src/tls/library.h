@@ -59,7 +59,7 @@ class Library {
 void clear_errors();
 /// An Error of domain Tls with the oldest entry of the queue as its code; empties the queue.
 base::Error openssl_error(const char* text);
-/// What the oldest entry of the queue says, for a log line: "no shared cipher", "peer's alert: bad
+/// What the queue says, for a log line: "no shared cipher", "peer's alert: bad
 /// certificate". Empties the queue; "" if it was empty.
 std::string take_error_text();
 

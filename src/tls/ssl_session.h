@@ -52,9 +52,9 @@ class SslSession final : public Session {
     SessionInfo info_;
     HelloGuard guard_;
     Phase phase_ = Phase::Handshaking;
-    bool done_ = false;        // the handshake; stays true afterwards
-    bool close_sent_ = false;  // our close_notify
-    uint32_t idle_messages_ = 0;
+    bool done_ = false;             // the handshake; stays true afterwards
+    bool close_sent_ = false;       // our close_notify
+    uint32_t idle_steps_ = 0;       // see idle_steps_free
     uint64_t plaintext_bytes_ = 0;  // both directions
 };
 

@@ -109,7 +109,8 @@ void check_server(const Configuration& configuration, Mistakes& mistakes) {
             mistakes.add(server.access_log.place, "access_log: {} cannot be written: {}", log,
                          std::strerror(errno));
         }
-    } else if (log.empty() && server.access_log.place.file) {
+    } else if (log.empty() && server.access_log.place.file && !mistakes.is_unread("access_log") &&
+               !mistakes.is_unread("path")) {
         mistakes.add(server.access_log.place,
                      "access_log has no path; write access_log = {{ path = \"…\" }}, or \"-\" for "
                      "standard output");

@@ -1,5 +1,6 @@
 """Pebble and pebble-challtestsrv: a real ACME CA, and the DNS that it asks."""
 import json
+import socket
 import ssl
 import urllib.request
 
@@ -25,7 +26,6 @@ class Challtestsrv:
 
 
 def _accepts(address):
-    import socket
     host, port = address.split(":")
     try:
         socket.create_connection((host, int(port)), 1).close()
@@ -36,10 +36,11 @@ def _accepts(address):
 
 class Pebble:
     """Validates at `http_port` and `tls_port` of 127.0.0.1. `bad_nonces`: per cent of requests
-    whose nonce is refused, 5 as Pebble comes. With `start=False` it is down until start()."""
+    whose nonce is refused, 5 as Pebble comes. `lifetime`: of certificates, in seconds. `blocked`:
+    names that it refuses. With `start=False` it is down until start()."""
 
     def __init__(self, folder, authority, dns, http_port, tls_port, bad_nonces=5, authz_reuse=0,
-                 always_valid=False, start=True):
+                 always_valid=False, lifetime=90 * 86400, blocked=(), start=True):
         folder.mkdir()
         self._folder = folder
         self._authority = authority
@@ -54,6 +55,7 @@ class Pebble:
             "managementListenAddress": f"127.0.0.1:{self._management}",
             "certificate": str(files.chain), "privateKey": str(files.key),
             "httpPort": http_port, "tlsPort": tls_port,
+            "certificateValidityPeriod": lifetime, "domainBlocklist": list(blocked),
             "ocspResponderURL": "", "externalAccountBindingRequired": False}}
         self._config = folder / "pebble.json"
         self._config.write_text(json.dumps(config))
@@ -62,6 +64,7 @@ class Pebble:
             "PEBBLE_WFE_NONCEREJECT": str(bad_nonces),
             "PEBBLE_AUTHZREUSE": str(authz_reuse),
             "PEBBLE_VA_ALWAYS_VALID": "1" if always_valid else "0"}
+        self.root = folder / "roots.pem"  # what clients of the sites have to trust
         self.process = None
         if start:
             self.start()
@@ -73,9 +76,7 @@ class Pebble:
             self._folder / "pebble.log", env=self._environment)
         self.process.wait_for(lambda: _accepts(f"127.0.0.1:{self.port}") and
                               _accepts(f"127.0.0.1:{self._management}"), "pebble answers")
-        roots = self._folder / "roots.pem"
-        roots.write_bytes(self._manage("/roots/0"))
-        self.root = roots  # what clients of the sites have to trust
+        self.root.write_bytes(self._manage("/roots/0"))
 
     def _manage(self, path):
         context = ssl.create_default_context(cafile=str(self._authority.root))
@@ -85,7 +86,8 @@ class Pebble:
 
     @property
     def log(self):
-        return self.process.log
+        """Of all its runs."""
+        return (self._folder / "pebble.log").read_text(errors="replace")
 
     def count(self, endpoint):
         """How often an endpoint was called: "order-plz" (new orders), "sign-me-up" (accounts),

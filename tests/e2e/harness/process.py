@@ -17,21 +17,23 @@ def die_with_parent():
 
 
 class Process:
-    """A started program. `log` holds all it wrote."""
+    """A started program. `log` holds all it wrote. `prepare` is called in the child before it."""
 
-    def __init__(self, argv, log, env=None, cwd=None, files_max=None):
+    def __init__(self, argv, log, env=None, cwd=None, files_max=None, prepare=None):
         self.argv = [str(part) for part in argv]
         self.log_path = log
 
-        def prepare():
+        def in_child():
             die_with_parent()
+            if prepare:
+                prepare()
             if files_max:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
 
         with open(log, "ab") as output:
             self.popen = subprocess.Popen(
                 self.argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})}, cwd=cwd, preexec_fn=prepare,
+                env={**os.environ, **(env or {})}, cwd=cwd, preexec_fn=in_child,
                 start_new_session=True)
 
     @property

@@ -1,192 +1,14 @@
-// The whole accept/reject table of faults.md 2a (H1-01 … H1-62) and of the backend lines that bytes
-// alone decide (BE-08 … BE-14, BE-20). Each row is a message: it is read whole and one byte at a
-// time, and both must give the same verdict (H1-50). An accepted one is judged by what a backend
-// would be sent.
+// The accept/reject table of faults.md 2a, H1-01 … H1-62. Each row is a message: it is read whole
+// and in pieces, down to one byte at a time, and the verdict must not depend on that (H1-50). An
+// accepted one is judged by what a backend would be sent.
+#include "proxy/smuggling.h"
+
 #include <catch2/catch.hpp>
 #include <set>
-#include <string>
-#include <string_view>
-#include <vector>
 
-#include "proxy/chunked.h"
-#include "proxy/http1_parser.h"
-#include "proxy/rewrite.h"
-
-namespace proxy {
+namespace proxy::smuggling {
 
 namespace {
-
-using namespace std::string_literals;
-
-// ------------------------------------------------------------------------------------------
-// reading
-
-/// What became of the bytes of one message.
-struct Outcome {
-    enum class End : uint8_t { Complete, Incomplete, Refused };
-    End end = End::Incomplete;
-    int status = 0;  // Refused
-    std::string reason;
-    Framing framing = Framing::None;
-    std::string sent;  // the head that goes on
-    std::string body;
-    size_t consumed = 0;
-    bool operator==(const Outcome&) const = default;
-};
-
-/// Reads the message after its head; `step` bytes more at a time.
-void read_body(std::string_view bytes, size_t step, ChunkDecoder::Peer peer, uint64_t length,
-               int bad_status, Outcome& outcome) {
-    ChunkDecoder decoder(peer);
-    uint64_t left = length;
-    size_t received = outcome.consumed;
-    for (;;) {
-        if (outcome.framing == Framing::None || (outcome.framing == Framing::Length && left == 0)) {
-            outcome.end = Outcome::End::Complete;
-            return;
-        }
-        if (outcome.framing == Framing::Chunked) {
-            const auto taken =
-                decoder.decode(bytes.substr(outcome.consumed, received - outcome.consumed));
-            outcome.consumed += taken.consumed;
-            outcome.body += taken.data;
-            if (taken.state == ChunkDecoder::State::Bad) {
-                outcome.end = Outcome::End::Refused;
-                outcome.status = bad_status;
-                outcome.reason = taken.reason;
-                outcome.consumed = 0;  // how far it came may depend on the cuts
-                outcome.body.clear();
-                return;
-            }
-            if (taken.state == ChunkDecoder::State::Done) {
-                outcome.end = Outcome::End::Complete;
-                return;
-            }
-            if (taken.consumed > 0) continue;
-        } else {
-            const size_t size = std::min<uint64_t>(
-                received - outcome.consumed, outcome.framing == Framing::Length ? left : ~0ull);
-            outcome.body += bytes.substr(outcome.consumed, size);
-            outcome.consumed += size;
-            left -= size;
-            if (size > 0) continue;
-        }
-        if (received == bytes.size()) return;
-        received = std::min(bytes.size(), received + step);
-    }
-}
-
-template <typename HeadType, typename Parse>
-Outcome read_head(std::string_view bytes, size_t step, HeadType& head, Parse&& parse) {
-    Outcome outcome;
-    HeadProgress progress;
-    size_t received = 0;
-    do {
-        received = std::min(bytes.size(), received + step);
-        const ParseResult result = parse(bytes.substr(0, received), progress, head);
-        if (result.state == ParseResult::State::Bad) {
-            outcome.end = Outcome::End::Refused;
-            outcome.status = result.status;
-            outcome.reason = result.reason;
-            return outcome;
-        }
-        if (result.state == ParseResult::State::Complete) {
-            outcome.end = Outcome::End::Complete;
-            outcome.consumed = result.consumed;
-            outcome.framing = head.framing;
-            return outcome;
-        }
-    } while (received < bytes.size());
-    return outcome;
-}
-
-Outcome read_request(std::string_view bytes, size_t step) {
-    RequestHead head;
-    Outcome outcome = read_head(bytes, step, head, parse_request);
-    if (outcome.end != Outcome::End::Complete) return outcome;
-    std::vector<uint8_t> out(2 * head_bytes_max);
-    const ForwardInfo info{.client_address = "192.0.2.1",
-                           .proto = "https",
-                           .host_sent = head.host_sent,
-                           .port = 443,
-                           .upgrade = head.is_websocket};
-    const size_t size = write_request_head(head, info, out);
-    outcome.sent.assign(out.begin(), out.begin() + static_cast<ptrdiff_t>(size));
-    outcome.end = Outcome::End::Incomplete;
-    read_body(bytes, step, ChunkDecoder::Peer::Client, head.content_length, 400, outcome);
-    return outcome;
-}
-
-Outcome read_response(std::string_view bytes, size_t step, bool to_head) {
-    ResponseHead head;
-    Outcome outcome = read_head(bytes, step, head, [&](auto input, auto& progress, auto& into) {
-        return parse_response(input, progress, to_head, into);
-    });
-    if (outcome.end != Outcome::End::Complete) return outcome;
-    std::vector<uint8_t> out(2 * response_head_bytes_max);
-    const bool unbounded = head.framing == Framing::Chunked || head.framing == Framing::UntilClose;
-    const ResponseRewrite rewrite{.framing = unbounded ? Framing::Chunked : head.framing,
-                                  .content_length = head.content_length};
-    const size_t size = write_response_head(head, rewrite, out);
-    outcome.sent.assign(out.begin(), out.begin() + static_cast<ptrdiff_t>(size));
-    outcome.end = Outcome::End::Incomplete;
-    read_body(bytes, step, ChunkDecoder::Peer::Backend, head.content_length, 502, outcome);
-    return outcome;
-}
-
-// ------------------------------------------------------------------------------------------- rows
-
-struct Row {
-    const char* id;
-    std::string bytes;
-    int status = 0;  // 0: accepted
-    Framing framing = Framing::None;
-    std::vector<std::string> has;  // in the head sent on
-    std::vector<std::string> has_not;
-    std::string body = {};
-    bool complete = true;   // false: the message is cut
-    std::string rest = {};  // what is left as the next message
-    bool to_head = false;   // responses
-};
-
-std::string get(const std::string& fields) {
-    return "GET / HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n";
-}
-std::string post(const std::string& fields, const std::string& body = "") {
-    return "POST / HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n" + body;
-}
-std::string chunked(const std::string& body) {
-    return post("Transfer-Encoding: chunked\r\n", body);
-}
-std::string host(const std::string& value) {
-    return "GET / HTTP/1.1\r\nHost: " + value + "\r\n\r\n";
-}
-std::string line(const std::string& start_line) {
-    return start_line + "\r\nHost: a\r\n\r\n";
-}
-std::string times(size_t count, const std::string& text) {
-    std::string all;
-    for (size_t i = 0; i < count; ++i) all += text;
-    return all;
-}
-
-Row refused(const char* id, std::string bytes, int status = 400) {
-    return {.id = id, .bytes = std::move(bytes), .status = status, .has = {}, .has_not = {}};
-}
-Row accepted(const char* id, std::string bytes, std::vector<std::string> has = {},
-             std::vector<std::string> has_not = {}) {
-    return {
-        .id = id, .bytes = std::move(bytes), .has = std::move(has), .has_not = std::move(has_not)};
-}
-Row with_body(const char* id, std::string bytes, Framing framing, std::string body,
-              std::vector<std::string> has = {}, std::vector<std::string> has_not = {}) {
-    return {.id = id,
-            .bytes = std::move(bytes),
-            .framing = framing,
-            .has = std::move(has),
-            .has_not = std::move(has_not),
-            .body = std::move(body)};
-}
 
 const std::string chunk_line = "Transfer-Encoding: chunked\r\n";
 
@@ -251,6 +73,10 @@ std::vector<Row> framing_rows() {
     rows.push_back(refused("H1-13", post(chunk_line + chunk_line, "0\r\n\r\n")));
     rows.push_back(
         refused("H1-13", post(chunk_line + "Transfer-Encoding: identity\r\n", "0\r\n\r\n")));
+    for (const char* line : {"Content-Length: 5\t", "Content-Length:\t5",
+                             "Transfer-Encoding:\tchunked", "Transfer-Encoding: chunked\t"}) {
+        rows.push_back(refused("H1-15", post(line + "\r\n"s, "hello")));
+    }
     for (const char c : {'\x0b', '\x0c', '\0', '\x85', '\xa0'}) {
         rows.push_back(
             refused("H1-15", post("Transfer-Encoding: "s + c + "chunked\r\n", "0\r\n\r\n")));
@@ -618,170 +444,6 @@ const std::vector<const char*> judged_elsewhere = {
     "H1-62",  // answers of the challenge path
 };
 
-const std::string ok = "HTTP/1.1 200 OK\r\n";
-
-Row response(const char* id, std::string bytes, Framing framing, std::string body,
-             std::vector<std::string> has = {}, std::vector<std::string> has_not = {}) {
-    return with_body(id, std::move(bytes), framing, std::move(body), std::move(has),
-                     std::move(has_not));
-}
-
-Row until_close(const char* id, std::string bytes, std::string body) {
-    Row row = response(id, std::move(bytes), Framing::UntilClose, std::move(body));
-    row.complete = false;
-    return row;
-}
-
-std::vector<Row> response_rows() {
-    const std::string surplus = "HTTP/1.1 200 OK\r\n\r\nevil";
-    const auto leaves = [](Row row, std::string rest) {
-        row.rest = std::move(rest);
-        return row;
-    };
-    const auto to_head = [](Row row) {
-        row.to_head = true;
-        return row;
-    };
-    std::vector<Row> rows = {
-        response("BE-08", "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", Framing::None, "",
-                 {"HTTP/1.1 103 Early Hints\r\nLink: x\r\n"}, {"Connection", "Content-Length"}),
-        leaves(response("BE-08", "HTTP/1.1 100 Continue\r\nContent-Length: 4\r\n\r\n" + ok,
-                        Framing::None, "", {}, {"Content-Length"}),
-               ok),
-        response("BE-08", "HTTP/1.1 102 Processing\r\nTransfer-Encoding: chunked\r\n\r\n",
-                 Framing::None, "", {}, {"Transfer-Encoding"}),
-        response("BE-08", "HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n",
-                 Framing::None, "", {}, {"Upgrade"}),
-        refused("BE-09", "<html>hello</html>\r\n\r\n"),
-        refused("BE-09", "HTTP/2.0 200 OK\r\n\r\n"),
-        refused("BE-09", "HTTP/1.2 200 OK\r\n\r\n"),
-        refused("BE-09", "HTTP/1.1 99 x\r\n\r\n"),
-        refused("BE-09", "HTTP/1.1 099 x\r\n\r\n"),
-        refused("BE-09", "HTTP/1.1 600 x\r\n\r\n"),
-        refused("BE-09", "HTTP/1.1 1000 x\r\n\r\n"),
-        refused("BE-09", "HTTP/1.1 200OK\r\n\r\n"),
-        refused("BE-09", "HTTP/1.1  200 OK\r\n\r\n"),
-        refused("BE-09", "HTTP/1.1 +20 OK\r\n\r\n"),
-        refused("BE-09", "HTTP/1.1200 OK\r\n\r\n"),
-        refused("BE-09", "http/1.1 200 OK\r\n\r\n"),
-        refused("BE-09", " HTTP/1.1 200 OK\r\n\r\n"),
-        refused("BE-09", "\r\nHTTP/1.1 200 OK\r\n\r\n"),
-        refused("BE-09", "HTTP/1.1 200\r\r\n\r\n"),
-        refused("BE-09", "HTTP/1.1 200 O\rK\r\n\r\n"),
-        refused("BE-09", "HTTP/1.1 200 O\0K\r\n\r\n"s),
-        refused("BE-09", "ICY 200 OK\r\n\r\n"),
-        response("BE-09", "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", Framing::Length, "",
-                 {"HTTP/1.1 200 \r\n"}),
-        response("BE-09", "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", Framing::Length, "",
-                 {"HTTP/1.1 200 \r\n"}),
-        refused("BE-10", ok + "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"),
-        refused("BE-10", ok + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!"),
-        refused("BE-10", ok + "Content-Length: 5, 5\r\n\r\nhello"),
-        refused("BE-10", ok + "Content-Length: -1\r\n\r\nhello"),
-        refused("BE-10", ok + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-        refused("BE-10", ok + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
-        refused("BE-10",
-                "HTTP/1.1 304 x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"),
-        refused("BE-10", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-        refused("BE-10", ok + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
-        refused("BE-10", ok + "Transfer-Encoding: identity\r\n\r\n"),
-        refused("BE-10", ok + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
-        refused("BE-10", ok + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
-        refused("BE-10", ok + "Transfer-Encoding: chunked\r\n\r\nx\r\n"),
-        refused("BE-10", ok + "Transfer-Encoding: chunked\r\n\r\n1\nx\r\n0\r\n\r\n"),
-        refused("BE-10", ok + "X: y\r\n z\r\n\r\n"),
-        refused("BE-10", "HTTP/1.1 200 OK\nContent-Length: 0\n\n"),
-        refused("BE-10", ok + "X: y\nZ: 1\r\n\r\n"),
-        refused("BE-10", ok + "X: a\0b\r\n\r\n"s),
-        refused("BE-10", ok + "X\r\n\r\n"),
-        refused("BE-10", ok + ": x\r\n\r\n"),
-        response("BE-10", ok + "Transfer-Encoding: Chunked\r\n\r\n1\r\nx\r\n0\r\nX: y\r\n\r\n",
-                 Framing::Chunked, "x", {"Transfer-Encoding: chunked\r\n"}),
-        refused("BE-11", ok + "X: " + std::string(1'000'000, 'a') + "\r\n\r\n"),
-        refused("BE-11", ok + "X: " + std::string(65'536, 'a') + "\r\n\r\n"),
-        refused("BE-11", ok + times(10'000, "X: y\r\n") + "\r\n"),
-        refused("BE-11", ok + times(5'000, "Set-Cookie: a=b\r\n") + "\r\n"),
-        refused("BE-11", ok + times(101, "X: y\r\n") + "\r\n"),
-        refused("BE-11", "HTTP/1.1 200 " + std::string(65'536, 'a') + "\r\n\r\n"),
-        leaves(response("BE-12", ok + "Content-Length: 5\r\n\r\nhello" + surplus, Framing::Length,
-                        "hello", {"Content-Length: 5\r\n"}),
-               surplus),
-        leaves(response("BE-12", ok + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + surplus,
-                        Framing::Chunked, ""),
-               surplus),
-        {.id = "BE-13",
-         .bytes = ok + "Content-Length: 5\r\n\r\nhell",
-         .framing = Framing::Length,
-         .has = {},
-         .has_not = {},
-         .body = "hell",
-         .complete = false},
-        {.id = "BE-13",
-         .bytes = ok + "Transfer-Encoding: chunked\r\n\r\n4\r\nhell\r\n",
-         .framing = Framing::Chunked,
-         .has = {},
-         .has_not = {},
-         .body = "hell",
-         .complete = false},
-        until_close("BE-13", ok + "\r\nhello", "hello"),
-        until_close("BE-13", "HTTP/1.0 200 OK\r\n\r\nhello", "hello"),
-        leaves(response("BE-14", "HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nevil",
-                        Framing::None, "", {}, {"Content-Length"}),
-               "evil"),
-        leaves(response("BE-14", "HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nevil",
-                        Framing::None, "", {"Content-Length: 4\r\n"}),
-               "evil"),
-        leaves(to_head(response("BE-14", ok + "Content-Length: 4\r\n\r\nevil", Framing::None, "",
-                                {"Content-Length: 4\r\n"})),
-               "evil"),
-        leaves(to_head(response("BE-14",
-                                ok + "Transfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n",
-                                Framing::None, "", {}, {"Transfer-Encoding"})),
-               "4\r\nevil\r\n0\r\n\r\n"),
-        to_head(response("BE-14", ok + "\r\n", Framing::None, "", {}, {"Content-Length"})),
-    };
-    for (const char* name : {"Location", "Set-Cookie", "Refresh"}) {
-        for (const char c : {'\0', '\r', '\n', '\x01', '\x0b', '\x1b', '\x7f'}) {
-            rows.push_back(
-                refused("BE-20", ok + name + ": a" + c + "b\r\nContent-Length: 0\r\n\r\n"));
-        }
-        rows.push_back(response("BE-20",
-                                ok + name + ": /\xc3\xa9?%0d%0a\r\nContent-Length: 0\r\n\r\n",
-                                Framing::Length, "", {name + ": /\xc3\xa9?%0d%0a\r\n"s}));
-    }
-    for (Row& row : rows) {
-        if (row.status != 0) row.status = 502;
-    }
-    return rows;
-}
-
-void judge(const Row& row, const Outcome& outcome) {
-    if (row.status != 0) {
-        CHECK(outcome.end == Outcome::End::Refused);
-        CHECK(outcome.status == row.status);
-        CHECK_FALSE(outcome.reason.empty());
-        // Our own reader has to see it: llhttp is the net below.
-        CHECK(outcome.reason != "second-opinion");
-        return;
-    }
-    CHECK(outcome.reason == "");
-    CHECK(outcome.end == (row.complete ? Outcome::End::Complete : Outcome::End::Incomplete));
-    CHECK(outcome.framing == row.framing);
-    CHECK(outcome.body == row.body);
-    CHECK(row.bytes.substr(outcome.consumed) == row.rest);
-    CHECK_FALSE(outcome.sent.empty());
-    for (const std::string& text : row.has) CHECK_THAT(outcome.sent, Catch::Contains(text));
-    for (const std::string& text : row.has_not) CHECK_THAT(outcome.sent, !Catch::Contains(text));
-}
-
-std::string shown(const std::string& bytes) {
-    std::string text;
-    for (const char c : bytes.substr(0, 200)) {
-        text += c == '\r' ? "\\r" : c == '\n' ? "\\n" : c == '\0' ? "\\0" : std::string(1, c);
-    }
-    return text;
-}
-
 std::vector<Row> request_rows() {
     std::vector<Row> all;
     for (auto rows : {framing_rows(), line_rows(), chunk_rows(), request_line_rows(), host_rows(),
@@ -803,29 +465,15 @@ TEST_CASE("each request of the smuggling table gets its verdict, however it is c
     }
 }
 
-TEST_CASE("each response of the smuggling table gets its verdict, however it is cut") {
-    for (const Row& row : response_rows()) {
-        INFO(row.id << " " << shown(row.bytes));
-        const Outcome whole = read_response(row.bytes, row.bytes.size(), row.to_head);
-        judge(row, whole);
-        CHECK(read_response(row.bytes, 1, row.to_head) == whole);
-        CHECK(read_response(row.bytes, 7, row.to_head) == whole);
-    }
-}
-
 TEST_CASE("the smuggling table has every line of the catalogue") {
     std::set<std::string> seen;
     for (const Row& row : request_rows()) seen.insert(row.id);
-    for (const Row& row : response_rows()) seen.insert(row.id);
     for (const char* id : judged_elsewhere) CHECK(seen.insert(id).second);
-    const auto has = [&](const char* prefix, int number) {
-        const std::string id = prefix + std::to_string(100 + number).substr(1);
+    for (int number = 1; number <= 62; ++number) {
+        const std::string id = "H1-" + std::to_string(100 + number).substr(1);
         INFO(id);
         CHECK(seen.count(id) == 1);
-    };
-    for (int number = 1; number <= 62; ++number) has("H1-", number);
-    for (int number = 8; number <= 14; ++number) has("BE-", number);
-    has("BE-", 20);
+    }
 }
 
 TEST_CASE("a request cut at any byte waits for more, and nothing of it is judged early") {
@@ -838,4 +486,4 @@ TEST_CASE("a request cut at any byte waits for more, and nothing of it is judged
     }
 }
 
-}  // namespace proxy
+}  // namespace proxy::smuggling

@@ -166,6 +166,7 @@ void Server::put(const Bytes& bytes) {
                           bytes.begin() + static_cast<ptrdiff_t>(at + size));
         session_->feed(piece);
         drive();
+        INFO("state " << int(state) << " error " << session_->error());
         REQUIRE_FALSE(session_->has_input());
         at += size;
     }

@@ -1,0 +1,20 @@
+// The status page: one HTML document without script, image or anything from elsewhere.
+#pragma once
+
+#include <string>
+
+#include "app/admin/status.h"
+
+namespace app {
+
+/// The whole document. All texts in it are escaped: names come from the configuration, but issuers
+/// and errors from CAs (faults.md 4.6).
+std::string render_page(const Status& status);
+
+/// "in 59 days", "3 hours ago", "now".
+std::string relative_time(base::Time time, base::Time now);
+
+/// The same as JSON, for programs.
+std::string render_json(const Status& status);
+
+}  // namespace app

@@ -1,0 +1,33 @@
+// What the admin pages show, and where they get it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "md/engine.h"
+#include "proxy/worker.h"
+
+namespace app {
+
+/// One look at everything.
+struct Status {
+    std::string version;
+    base::Time now{};
+    base::Time started{};
+    size_t workers = 0;
+    size_t sites = 0;
+    proxy::Counters counters;
+    std::vector<md::DomainSummary> domains;
+};
+
+/// Where admin pages get their data; called on the admin worker's thread, may wait a moment.
+class StatusSource {
+  public:
+    virtual ~StatusSource() = default;
+    virtual Status status() = 0;
+    /// mod_md.md 7.1; "" for the list.
+    virtual std::string md_status(const std::string& name) = 0;
+};
+
+}  // namespace app

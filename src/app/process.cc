@@ -1,0 +1,119 @@
+#include "app/process.h"
+
+#include <fcntl.h>
+#include <fts.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "base/unique_fd.h"
+
+namespace app {
+
+namespace {
+
+sigset_t our_signals() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&set, number);
+    return set;
+}
+
+/// Gives a tree to a user without following links.
+base::Status give_tree(const std::string& path, uid_t user, gid_t group) {
+    std::string root = path;
+    char* const roots[] = {root.data(), nullptr};
+    const std::unique_ptr<FTS, int (*)(FTS*)> tree(
+        ::fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, nullptr), &::fts_close);
+    if (!tree) return base::system_error(errno, "reading the store");
+    while (const FTSENT* entry = ::fts_read(tree.get())) {
+        if (entry->fts_info == FTS_DP) continue;
+        if (::lchown(entry->fts_accpath, user, group) != 0 && errno != ENOENT) {
+            return base::system_error(errno, "giving the store to server.user");
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
+void harden_process() {
+    // A socket that got number 2 would be written to by a library one day (faults.md PR-23).
+    for (int fd = 0; fd <= 2; ++fd) {
+        if (::fcntl(fd, F_GETFD) == -1 && errno == EBADF) {
+            (void)::open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY);  // takes the lowest number
+        }
+    }
+    // None of these can be waited for or retried; what fails leaves us as safe as we were.
+    (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    const rlimit none{0, 0};
+    (void)::setrlimit(RLIMIT_CORE, &none);
+    rlimit files{};
+    if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        (void)::setrlimit(RLIMIT_NOFILE, &files);
+    }
+    (void)::signal(SIGPIPE, SIG_IGN);
+}
+
+void block_signals() {
+    const sigset_t set = our_signals();
+    (void)::pthread_sigmask(SIG_BLOCK, &set, nullptr);  // fails for wrong arguments only
+}
+
+std::optional<int> wait_signal(base::Duration limit) {
+    const sigset_t set = our_signals();
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(limit);
+    timespec wait{};
+    wait.tv_sec = seconds.count();
+    wait.tv_nsec = std::chrono::nanoseconds(limit - seconds).count();
+    const int number = ::sigtimedwait(&set, nullptr, &wait);
+    if (number > 0) return number;
+    return std::nullopt;
+}
+
+base::Status make_parents(const std::string& path) {
+    for (size_t slash = path.find('/', 1); slash != std::string::npos;
+         slash = path.find('/', slash + 1)) {
+        const std::string parent = path.substr(0, slash);
+        if (::mkdir(parent.c_str(), 0755) != 0 && errno != EEXIST) {
+            return base::system_error(errno, "creating the directories above md.store_dir");
+        }
+    }
+    return {};
+}
+
+bool is_root() {
+    return ::geteuid() == 0;
+}
+
+base::Status become_user(const std::string& user, const std::vector<std::string>& directories) {
+    const passwd* entry = ::getpwnam(user.c_str());
+    if (entry == nullptr) return base::system_error(errno, "looking up server.user");
+    const uid_t uid = entry->pw_uid;
+    const gid_t gid = entry->pw_gid;
+    for (const std::string& directory : directories) {
+        const base::Status given = give_tree(directory, uid, gid);
+        if (!given) return given;
+    }
+    if (::initgroups(user.c_str(), gid) != 0) return base::system_error(errno, "setgroups");
+    if (::setresgid(gid, gid, gid) != 0) return base::system_error(errno, "setresgid");
+    if (::setresuid(uid, uid, uid) != 0) return base::system_error(errno, "setresuid");
+    if (::setuid(0) == 0 || ::geteuid() == 0) {
+        return base::system_error(EPERM, "giving up root: it could be regained");
+    }
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+        return base::system_error(errno, "PR_SET_NO_NEW_PRIVS");
+    }
+    // A change of user sets this back to what fs.suid_dumpable says.
+    (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    return {};
+}
+
+}  // namespace app

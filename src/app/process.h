@@ -1,0 +1,31 @@
+// The process itself: signals, core dumps, descriptors, privileges. Main thread, before others.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+
+namespace app {
+
+/// Descriptors 0 to 2 open, no core dumps and no tracing by others (keys are in memory), as many
+/// descriptors as allowed, SIGPIPE ignored.
+void harden_process();
+
+/// Blocks the signals that wait_signal() takes; threads started later inherit that.
+void block_signals();
+/// The next of TERM, INT, HUP, USR1; nullopt after `limit`.
+std::optional<int> wait_signal(base::Duration limit);
+
+/// The directories above `path`, created if they are missing (mode 0755).
+base::Status make_parents(const std::string& path);
+
+/// Whether the process is root.
+bool is_root();
+/// Gives `directories` with all in them to the user, becomes the user for good, and checks that
+/// there is no way back. Errors name the step.
+base::Status become_user(const std::string& user, const std::vector<std::string>& directories);
+
+}  // namespace app

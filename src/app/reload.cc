@@ -1,0 +1,92 @@
+#include "app/server.h"
+
+namespace app {
+
+namespace {
+
+template <typename T, typename Text>
+std::vector<std::string> texts_of(const std::vector<T>& all, Text text) {
+    std::vector<std::string> texts;
+    for (const T& one : all) texts.push_back(text(one));
+    return texts;
+}
+
+std::vector<std::string> listens_of(const Setup& setup) {
+    return texts_of(setup.configuration.listens, [](const ListenSettings& listen) {
+        return fmt::format("{} {} {} {}", listen.address ? listen.address->text() : "",
+                           listen.protocol == proxy::Protocol::Https, listen.public_port,
+                           listen.backlog);
+    });
+}
+
+std::vector<std::string> admin_of(const Setup& setup) {
+    auto texts = texts_of(setup.configuration.admin.listen,
+                          [](const PlacedAddress& listen) { return listen.address.text(); });
+    for (const std::string& host : setup.configuration.admin.hosts) texts.push_back(host);
+    return texts;
+}
+
+bool same_settings(const md::EngineSettings& a, const md::EngineSettings& b) {
+    return a.check_interval == b.check_interval && a.initial_delay == b.initial_delay &&
+           a.retry_delay == b.retry_delay && a.retry_failover == b.retry_failover &&
+           a.activation_delay == b.activation_delay && a.http_reachable == b.http_reachable &&
+           a.https_reachable == b.https_reachable;
+}
+
+/// All that the engine uses of a domain.
+bool same_domain(const md::Domain& a, const md::Domain& b) {
+    const auto facts = [](const md::Domain& d) {
+        return std::tie(d.names, d.contacts, d.auto_members, d.ca_urls, d.agreement, d.challenges,
+                        d.ca_certificate_file, d.external_account, d.profile, d.profile_mandatory,
+                        d.http_proxy, d.private_keys, d.must_staple, d.renew_mode, d.renew_window,
+                        d.warn_window, d.renew_via_ari, d.require_https, d.stapling,
+                        d.certificate_files, d.certificate_key_files, d.used, d.acme_tls_names);
+    };
+    return facts(a) == facts(b);
+}
+
+void compare_domains(const Setup& before, const Setup& now, std::vector<std::string>& changes) {
+    const auto find = [](const Setup& setup, const std::string& name) {
+        return std::find_if(setup.domains.begin(), setup.domains.end(),
+                            [&](const md::Domain& domain) { return domain.name == name; });
+    };
+    for (const md::Domain& domain : now.domains) {
+        const auto old = find(before, domain.name);
+        if (old == before.domains.end()) {
+            changes.push_back(fmt::format("the new managed domain {}", domain.name));
+        } else if (!same_domain(*old, domain)) {
+            changes.push_back(fmt::format("what is new of the managed domain {}", domain.name));
+        }
+    }
+    for (const md::Domain& domain : before.domains) {
+        if (find(now, domain.name) == now.domains.end()) {
+            changes.push_back(fmt::format("the end of the managed domain {}", domain.name));
+        }
+    }
+}
+
+}  // namespace
+
+std::vector<std::string> changes_for_next_start(const Setup& before, const Setup& now) {
+    const Configuration& a = before.configuration;
+    const Configuration& b = now.configuration;
+    std::vector<std::string> changes;
+    const auto differs = [&](bool different, std::string_view what) {
+        if (different) changes.emplace_back(what);
+    };
+    differs(listens_of(before) != listens_of(now), "[[listen]]");
+    differs(a.server.workers != b.server.workers, "server.workers");
+    differs(a.server.user != b.server.user, "server.user");
+    differs(a.server.access_log.path != b.server.access_log.path, "server.access_log");
+    differs(admin_of(before) != admin_of(now), "[admin]");
+    differs(a.tls.policy != b.tls.policy ||
+                a.tls.certificates_decoded_max != b.tls.certificates_decoded_max,
+            "[tls]");
+    differs(a.limits.connections_max != b.limits.connections_max, "limits.connections_max");
+    differs(before.engine.store_dir != now.engine.store_dir, "md.store_dir");
+    differs(!same_settings(before.engine, now.engine), "the timing and reachability in [md]");
+    compare_domains(before, now, changes);
+    return changes;
+}
+
+}  // namespace app

@@ -1,0 +1,323 @@
+#include "app/server.h"
+
+#include <csignal>
+
+#include "app/process.h"
+#include "base/log.h"
+
+namespace app {
+
+namespace {
+
+constexpr std::chrono::seconds counters_limit{1};
+/// Page and JSON asked for many times a second cost the workers one message per interval.
+constexpr std::chrono::milliseconds status_interval{200};
+/// The admin worker serves a few people.
+constexpr uint32_t admin_connections_max = 256;
+
+}  // namespace
+
+Server::~Server() {
+    stop();
+}
+
+int Server::run() {
+    harden_process();
+    block_signals();
+    started_ = clock_.now();
+    const bool started = read_configuration() && open_store() && open_sockets() && give_up_root();
+    if (started) base::Log::start();
+    if (!started || !start_workers() || !start_admin()) {
+        stop();
+        return 1;
+    }
+    if (engine_) {
+        engine_->start();
+        engine_started_ = true;
+    }
+    base::log_info("app", "", "mdfront {} serves {} with {} workers", MDFRONT_VERSION,
+                   setup_->summary(), worker_count());
+    serve();
+    drain();
+    stop();
+    return 0;
+}
+
+// ---- start
+
+bool Server::read_configuration() {
+    Mistakes mistakes;
+    auto setup = load_setup(path_, mistakes, clock_.now());
+    for (const std::string& line : mistakes.warning_lines()) base::log_warn("app", "", "{}", line);
+    for (const std::string& line : mistakes.lines()) base::log_error("app", "", "{}", line);
+    if (!setup) {
+        base::log_error("app", "", "{}: the configuration is refused; nothing was started", path_);
+        return false;
+    }
+    setup_ = std::make_unique<Setup>(std::move(*setup));
+    base::Log::set_level(setup_->configuration.server.log_level);
+    return true;
+}
+
+bool Server::open_store() {
+    snapshots_.routes.publish(setup_->routes);
+    bridge_.configure(*setup_);
+    rotate_ticket_keys();
+    if (setup_->domains.empty()) return true;
+
+    const std::string& directory = setup_->engine.store_dir;
+    if (const base::Status made = make_parents(directory); !made) {
+        base::log_error("app", directory, "{}", made.error().message());
+        return false;
+    }
+    auto store = md::FileStore::open(directory, files_, random_);
+    if (!store) {
+        base::log_error("app", directory, "{}", store.error().message());
+        return false;
+    }
+    store_ = std::move(store).value();
+    md::TransportOptions transport;
+    transport.user_agent = setup_->engine.user_agent;
+    engine_ = std::make_unique<md::Engine>(
+        setup_->engine, setup_->domains, *store_, files_, clock_, random_,
+        [transport] { return md::make_curl_transport(transport); }, bridge_, bridge_);
+    if (const auto loaded = engine_->load(); !loaded) {
+        base::log_error("app", directory, "{}", loaded.error().message());
+        return false;
+    }
+    return true;
+}
+
+bool Server::open_sockets() {
+    std::vector<std::string> problems;
+    listeners_ = open_listeners(setup_->configuration, worker_count(), problems);
+    for (const PlacedAddress& listen : setup_->configuration.admin.listen) {
+        auto listener = open_listener(listen.address, 1, 128);
+        if (!listener) {
+            problems.push_back(fmt::format("{}: {}", listen.place.text(), listener.error()));
+            continue;
+        }
+        listener->protocol = proxy::Protocol::Http;
+        admin_listeners_.push_back(std::move(listener).value());
+    }
+    for (const std::string& problem : problems) base::log_error("app", "", "{}", problem);
+    return problems.empty();
+}
+
+bool Server::give_up_root() {
+    const std::string& user = setup_->configuration.server.user;
+    if (user.empty()) return true;
+    if (!is_root()) {
+        base::log_warn("app", "",
+                       "server.user is set, but we were not started as root; going on "
+                       "as the present user");
+        return true;
+    }
+    std::vector<std::string> directories;
+    if (store_) directories.push_back(store_->path());
+    if (const base::Status changed = become_user(user, directories); !changed) {
+        base::log_error("app", user, "cannot become server.user: {}", changed.error().message());
+        return false;
+    }
+    base::log_info("app", "", "running as {}", user);
+    return true;
+}
+
+size_t Server::worker_count() const {
+    const int configured = setup_->configuration.server.workers;
+    if (configured > 0) return static_cast<size_t>(configured);
+    return std::max(1u, std::thread::hardware_concurrency());
+}
+
+std::vector<WorkerPlan> Server::make_plans() {
+    const Configuration& configuration = setup_->configuration;
+    std::vector<WorkerPlan> plans(worker_count());
+    for (size_t i = 0; i < plans.size(); ++i) {
+        proxy::WorkerOptions& options = plans[i].options;
+        options.number = static_cast<int>(i);
+        options.loop.connections_max = configuration.limits.connections_max;
+        options.tls.policy = configuration.tls.policy;
+        options.tls.certificates_decoded_max =
+            static_cast<size_t>(configuration.tls.certificates_decoded_max);
+        const std::string& path = configuration.server.access_log.path;
+        if (!path.empty()) options.access_log = base::Log::open_file(path);
+        for (OpenListener& listener : listeners_) {
+            plans[i].sockets.push_back(
+                {std::move(listener.fds[i]), listener.protocol, listener.public_port});
+        }
+    }
+    listeners_.clear();
+    return plans;
+}
+
+bool Server::start_workers() {
+    std::string why;
+    if (!workers_.start(make_plans(), why)) {
+        base::log_error("app", "", "a worker cannot start: {}", why);
+        return false;
+    }
+    bridge_.set_workers(workers_.posts());
+    return true;
+}
+
+bool Server::start_admin() {
+    if (admin_listeners_.empty()) return true;
+    admin_handler_ = std::make_unique<AdminHandler>(*this, setup_->configuration.admin.hosts);
+    std::vector<WorkerPlan> plans(1);
+    proxy::WorkerOptions& options = plans[0].options;
+    options.number = static_cast<int>(worker_count());
+    options.local = admin_handler_.get();
+    options.loop.sq_entries = 64;
+    options.loop.cq_entries = 1024;
+    options.loop.small_buffers = 64;
+    options.loop.large_buffers = 16;
+    options.loop.connections_max = admin_connections_max;
+    options.loop.chunks_max = admin_connections_max * 4;
+    options.loop.chunks_idle_max = 16;
+    for (OpenListener& listener : admin_listeners_) {
+        plans[0].sockets.push_back(
+            {std::move(listener.fds[0]), listener.protocol, listener.address.port()});
+    }
+    admin_listeners_.clear();
+    std::string why;
+    if (!admin_.start(std::move(plans), why)) {
+        base::log_error("app", "", "the admin worker cannot start: {}", why);
+        return false;
+    }
+    return true;
+}
+
+// ---- while it runs
+
+void Server::rotate_ticket_keys() {
+    const base::Time now = clock_.now();
+    tickets_rotated_ = now;
+    snapshots_.tls.ticket_keys.update(
+        [&](const tls::TicketKeys& keys) { return keys.rotated(random_, now); });
+}
+
+void Server::serve() {
+    for (;;) {
+        const base::Duration age = clock_.now() - tickets_rotated_;
+        // A clock that was set back makes an age below zero.
+        if (age >= tls::TicketKeys::lifetime || age < base::Duration::zero()) {
+            rotate_ticket_keys();
+            continue;
+        }
+        // Looked at every minute: the wall clock may jump while we wait.
+        const base::Duration next = tls::TicketKeys::lifetime - age;
+        const auto signal = wait_signal(std::min<base::Duration>(next, std::chrono::minutes{1}));
+        if (!signal) continue;
+        switch (*signal) {
+            case SIGHUP:
+                reload();
+                break;
+            case SIGUSR1:
+                base::Log::reopen();
+                base::log_info("app", "", "SIGUSR1: log files are opened anew");
+                break;
+            default:
+                base::log_info("app", "", "{}: finishing what is under way, at most {}",
+                               *signal == SIGTERM ? "SIGTERM" : "SIGINT",
+                               base::format_duration(setup_->configuration.server.drain_timeout));
+                return;
+        }
+    }
+}
+
+void Server::reload() {
+    Mistakes mistakes;
+    auto loaded = load_setup(path_, mistakes, clock_.now());
+    for (const std::string& line : mistakes.warning_lines()) base::log_warn("app", "", "{}", line);
+    for (const std::string& line : mistakes.lines()) base::log_error("app", "", "{}", line);
+    if (!loaded) {
+        base::log_error("app", "", "SIGHUP: {} is refused; the configuration before it stays",
+                        path_);
+        return;
+    }
+    for (const std::string& change : changes_for_next_start(*setup_, *loaded)) {
+        base::log_warn("app", "", "SIGHUP: {} takes effect at the next start", change);
+    }
+    base::Log::set_level(loaded->configuration.server.log_level);
+    bridge_.configure(*loaded);
+    snapshots_.routes.publish(loaded->routes);
+    {
+        const std::lock_guard lock(status_mutex_);
+        // What cannot change stays known as it is, so that the next reload tells of it again.
+        setup_->routes = loaded->routes;
+        setup_->configuration.limits = loaded->configuration.limits;
+        setup_->configuration.sites = loaded->configuration.sites;
+        setup_->configuration.server.drain_timeout = loaded->configuration.server.drain_timeout;
+        setup_->configuration.server.log_level = loaded->configuration.server.log_level;
+    }
+    base::log_info("app", "", "SIGHUP: {} is in effect ({})", path_, loaded->summary());
+}
+
+// ---- end
+
+void Server::drain() {
+    using Steady = std::chrono::steady_clock;
+    const auto end = Steady::now() + setup_->configuration.server.drain_timeout;
+    // Nobody waits for workers from here on: they end one by one.
+    bridge_.set_workers({});
+    workers_.drain();
+    // It must not ask a CA to look at listeners that are closed. What it was doing goes on after
+    // the next start.
+    stop_engine();
+    for (;;) {
+        if (workers_.wait_ended(std::chrono::milliseconds{50})) return;
+        if (Steady::now() >= end) {
+            base::log_warn("app", "", "server.drain_timeout is over: what is under way is cut");
+            return;
+        }
+        const auto signal = wait_signal(base::Duration{0});
+        if (signal == SIGTERM || signal == SIGINT) {
+            base::log_warn("app", "", "second signal: what is under way is cut");
+            return;
+        }
+    }
+}
+
+void Server::stop_engine() {
+    clock_.stop();
+    if (std::exchange(engine_started_, false)) engine_->stop();
+}
+
+void Server::stop() {
+    bridge_.set_workers({});
+    // The admin worker asks engine and workers: it goes first.
+    admin_.stop();
+    admin_.join();
+    stop_engine();
+    workers_.stop();
+    workers_.join();
+    listeners_.clear();
+    admin_listeners_.clear();
+    base::Log::stop();
+}
+
+// ---- status
+
+Status Server::status() {
+    const auto now = std::chrono::steady_clock::now();
+    const std::lock_guard lock(status_mutex_);
+    if (cached_at_.time_since_epoch().count() == 0 || now - cached_at_ > status_interval) {
+        cached_.version = MDFRONT_VERSION;
+        cached_.started = started_;
+        cached_.workers = worker_count();
+        cached_.sites = setup_->configuration.sites.size();
+        cached_.counters = workers_.counters(counters_limit);
+        if (engine_) cached_.domains = engine_->summaries();
+        cached_at_ = now;
+    }
+    Status status = cached_;
+    status.now = clock_.now();
+    return status;
+}
+
+std::string Server::md_status(const std::string& name) {
+    if (engine_) return engine_->status_json(name);
+    return md::md_status_list({});
+}
+
+}  // namespace app

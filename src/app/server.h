@@ -1,0 +1,86 @@
+// The life of the process: start, serve, reload, drain, stop (design.md, sections 2, 8 and 10).
+// Main thread; the admin worker asks it for the status.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "app/admin/admin_handler.h"
+#include "app/bridge.h"
+#include "app/listeners.h"
+#include "app/setup.h"
+#include "app/worker_threads.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "md/engine.h"
+#include "md/file_store.h"
+#include "md/files.h"
+
+namespace app {
+
+class Server final : public StatusSource {
+  public:
+    /// `path` names the configuration, also for reloads.
+    explicit Server(std::string path) : path_(std::move(path)) {}
+    ~Server() override;
+    Server(const Server&) = delete;
+    Server& operator=(const Server&) = delete;
+
+    /// Serves until a signal ends it; the process' exit code. Called once.
+    int run();
+
+    // For the admin pages; any thread, between start and stop.
+    Status status() override;
+    std::string md_status(const std::string& name) override;
+
+  private:
+    // The steps of a start, in order. Each logs what is wrong.
+    bool read_configuration();
+    bool open_store();
+    bool open_sockets();
+    bool give_up_root();
+    bool start_workers();
+    bool start_admin();
+
+    void serve();
+    void reload();
+    void rotate_ticket_keys();
+    /// Lets requests finish, at most drain_timeout; a second signal cuts that short.
+    void drain();
+    void stop_engine();
+    void stop();
+
+    size_t worker_count() const;
+    std::vector<WorkerPlan> make_plans();
+
+    const std::string path_;
+    base::SystemClock clock_;
+    base::SystemRandom random_;
+    md::SystemFiles files_;
+    base::Time started_{};
+    base::Time tickets_rotated_{};
+
+    std::unique_ptr<Setup> setup_;  // as started; what a reload may change is replaced
+    proxy::Snapshots snapshots_;
+    Bridge bridge_{snapshots_};
+    std::unique_ptr<md::FileStore> store_;
+    std::unique_ptr<md::Engine> engine_;
+    std::vector<OpenListener> listeners_;
+    std::vector<OpenListener> admin_listeners_;
+    WorkerThreads workers_{snapshots_};
+    std::unique_ptr<AdminHandler> admin_handler_;
+    WorkerThreads admin_{snapshots_};
+    bool engine_started_ = false;
+
+    std::mutex status_mutex_;  // guards the two below: admin's thread and main
+    Status cached_;
+    std::chrono::steady_clock::time_point cached_at_{};
+};
+
+/// What of `now` differs from `before` and cannot change in a running process: key names, and
+/// managed domains.
+std::vector<std::string> changes_for_next_start(const Setup& before, const Setup& now);
+
+}  // namespace app

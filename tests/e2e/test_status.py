@@ -1,0 +1,97 @@
+"""The admin listener: pages, JSON, metrics; what they show and what they never show."""
+import json
+import re
+
+import pytest
+
+from harness.waiting import wait_until
+
+
+def managed(backend, *hosts):
+    return {"hosts": list(hosts), "backend": backend.address, "managed": True}
+
+
+@pytest.mark.core
+def test_health_and_readiness(front):
+    assert front.get_admin("/healthz").status == 200
+    assert front.get_admin("/readyz").status == 200
+
+
+@pytest.mark.core
+def test_the_page_names_every_managed_domain_and_its_state(acme, backend):
+    _, front = acme([managed(backend, "one.test", "www.one.test"), managed(backend, "two.test")],
+                    pebble={"start": False})
+    page = front.get_admin("/")
+    assert page.status == 200 and page["Content-Type"].startswith("text/html")
+    for name in ("one.test", "www.one.test", "two.test"):
+        assert name in page.body.decode()
+
+
+def test_status_json_has_domains_and_traffic(acme, backend):
+    _, front = acme([managed(backend, "one.test")], pebble={"start": False})
+    answer = front.get_admin("/status.json")
+    assert answer.status == 200 and "json" in answer["Content-Type"]
+    assert "one.test" in json.dumps(json.loads(answer.body))
+
+
+def test_metrics_count_requests_and_handshakes(front):
+    for _ in range(5):
+        front.get()
+    metrics = front.get_admin("/metrics").body.decode()
+
+    def total(name):
+        return sum(float(value) for value in
+                   re.findall(rf"^{name}(?:{{[^}}]*}})? ([0-9.e+]+)$", metrics, re.MULTILINE))
+
+    assert total("mdfront_http_requests_total") >= 5
+    assert total("mdfront_tls_handshakes_total") >= 5
+    for line in metrics.splitlines():
+        assert re.fullmatch(r"# .*|[a-z_]+(\{.*\})? [-+0-9.e]+|", line), line
+
+
+def test_server_status_auto_counts_managed_certificates(acme, backend):
+    _, front = acme([managed(backend, "one.test")], pebble={"start": False})
+    answer = front.get_admin("/server-status?auto")
+    assert answer.status == 200
+    text = answer.body.decode()
+    assert re.search(r"^ManagedCertificatesTotal: 1$", text, re.MULTILINE)
+    assert re.search(r"^ManagedDomain\[0\]Domain: one\.test$", text, re.MULTILINE)
+
+
+def test_unknown_paths_are_404_and_nothing_can_be_changed_by_post(front):
+    from harness.http1 import Client
+    assert front.get_admin("/absent").status == 404
+    with Client(("127.0.0.1", front.admin)) as client:
+        assert client.exchange("POST", "/", host="localhost", body=b"x").status in (405, 501)
+
+
+@pytest.mark.core
+def test_other_host_names_are_refused_so_that_web_pages_cannot_read_it(front):
+    for host in ("evil.test", "localhost.evil.test", "example.test"):
+        answer = front.get_admin("/md-status/", host=host)
+        assert answer.status in (403, 404, 421), host
+        assert b"managed-domains" not in answer.body
+    assert front.get_admin("/md-status/", host=f"127.0.0.1:{front.admin}").status == 200
+
+
+@pytest.mark.core
+def test_secrets_are_on_no_page_and_in_no_log(acme, backend):
+    secret = "c2VjcmV0LWhtYWMta2V5LW9mLXRoZS1hY2NvdW50"
+    ca, front = acme([managed(backend, "one.test")],
+                     md={"external_account_binding": ["kid-1", secret]})
+    wait_until(lambda: front.status("one.test").get("renewal") or
+               front.status("one.test")["state"] == 2, "an attempt")
+    for target in ("/", "/status.json", "/md-status/", "/md-status/one.test", "/metrics",
+                   "/server-status?auto"):
+        body = front.get_admin(target).body.decode(errors="replace")
+        assert secret not in body, target
+        assert "PRIVATE KEY" not in body, target
+    assert front.status("one.test")["ca"].get("eab", {}).get("hmac", "***") == "***"
+    assert secret not in front.log and "PRIVATE KEY" not in front.log
+    assert "acme-challenge/" not in front.log
+
+
+def test_the_page_escapes_what_came_from_outside(acme, backend):
+    _, front = acme([managed(backend, "one.test")], pebble={"start": False})
+    page = front.get_admin("/<script>alert(1)</script>")
+    assert b"<script>alert" not in page.body

@@ -1,0 +1,131 @@
+#include "acme_fixture.h"
+
+#include <catch2/catch.hpp>
+
+#include <cerrno>
+
+#include "store_fixture.h"
+
+namespace md::test {
+
+Outcome<std::optional<std::string>> MemoryStore::load(Group group, const std::string& name,
+                                                      const std::string& aspect) {
+    const auto directory = directories_.find({group, name});
+    if (directory == directories_.end()) return std::optional<std::string>();
+    const auto file = directory->second.find(aspect);
+    if (file == directory->second.end()) return std::optional<std::string>();
+    return std::optional<std::string>(file->second.bytes);
+}
+
+Outcome<void> MemoryStore::save(Group group, const std::string& name, const std::string& aspect,
+                                std::string_view bytes) {
+    if (read_only) return make_problem(EROFS, "the store cannot be written");
+    if (frozen) return {};
+    directories_[{group, name}][aspect] = {std::string(bytes), clock_.now()};
+    return {};
+}
+
+Outcome<void> MemoryStore::remove(Group group, const std::string& name, const std::string& aspect) {
+    if (frozen) return {};
+    const auto directory = directories_.find({group, name});
+    if (directory != directories_.end()) directory->second.erase(aspect);
+    return {};
+}
+
+Outcome<void> MemoryStore::purge(Group group, const std::string& name) {
+    if (!frozen) directories_.erase({group, name});
+    return {};
+}
+
+Outcome<std::vector<std::string>> MemoryStore::names(Group group) {
+    std::vector<std::string> found;
+    for (const auto& [key, files] : directories_) {
+        if (key.first == group && !files.empty()) found.push_back(key.second);
+    }
+    return found;
+}
+
+Outcome<std::vector<std::string>> MemoryStore::aspects(Group group, const std::string& name) {
+    std::vector<std::string> found;
+    const auto directory = directories_.find({group, name});
+    if (directory == directories_.end()) return found;
+    for (const auto& [aspect, file] : directory->second) found.push_back(aspect);
+    return found;
+}
+
+std::optional<base::Time> MemoryStore::modified(Group group, const std::string& name,
+                                                const std::string& aspect) {
+    const auto directory = directories_.find({group, name});
+    if (directory == directories_.end()) return std::nullopt;
+    const auto file = directory->second.find(aspect);
+    if (file == directory->second.end()) return std::nullopt;
+    return file->second.modified;
+}
+
+Outcome<void> MemoryStore::rename_domain(const std::string& from, const std::string& to) {
+    for (const Group group : {Group::Domains, Group::Staging}) {
+        auto node = directories_.extract({group, from});
+        if (node.empty()) continue;
+        node.key() = {group, to};
+        directories_.insert(std::move(node));
+    }
+    return {};
+}
+
+Outcome<void> MemoryStore::activate_tmp(const std::string& name) {
+    if (frozen) return {};
+    if (read_only) return make_problem(EROFS, "the store cannot be written");
+    auto fresh = directories_.extract({Group::Tmp, name});
+    if (fresh.empty()) return make_problem(ENOENT, "nothing in tmp");
+    auto old = directories_.extract({Group::Domains, name});
+    if (!old.empty()) {
+        const auto archived = static_cast<int>(names(Group::Archive)->size()) + 1;
+        old.key() = {Group::Archive, fmt::format("{}.{}", name, archived)};
+        directories_.insert(std::move(old));
+    }
+    fresh.key() = {Group::Domains, name};
+    directories_.insert(std::move(fresh));
+    return {};
+}
+
+World::World(std::vector<Domain> configured)
+    : clock(noon), store(clock), ca(clock, ports), domains(std::move(configured)) {
+    settings.user_agent = "test";
+    settings.domains_in_parallel = 1;
+    restart();
+}
+
+void World::restart() {
+    engine.reset();
+    ports.http01_answers.clear();
+    ports.alpn_answers.clear();
+    store.frozen = false;
+    engine = std::make_unique<Engine>(
+        settings, domains, store, files, clock, random, [this] { return ca.transport(); }, ports,
+        ports);
+    REQUIRE(engine->load());
+}
+
+void World::live(base::Duration duration) {
+    const base::Time end = clock.now() + duration;
+    while (true) {
+        run();
+        const auto next = engine->next_due();
+        if (!next || *next > end) break;
+        if (*next > clock.now()) clock.move(*next - clock.now());
+    }
+    if (end > clock.now()) clock.move(end - clock.now());
+}
+
+Domain acme_domain(std::vector<std::string> names) {
+    Domain domain;
+    domain.name = names.front();
+    domain.names = std::move(names);
+    domain.contacts = {"mailto:ops@example.org"};
+    domain.agreement = "accepted";
+    domain.ca_urls = {MiniCa::directory_url};
+    domain.private_keys = {{KeySpec::Type::Ec, 0, "P-256"}};
+    return domain;
+}
+
+}  // namespace md::test

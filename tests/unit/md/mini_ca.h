@@ -1,0 +1,139 @@
+// A CA in memory: the states of RFC 8555, signatures checked, certificates really signed. Tests
+// bend it by hooks and by the numbers below.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "md/json.h"
+#include "md/transport.h"
+#include "tls/certificate.h"
+
+struct evp_pkey_st;
+struct x509_st;
+
+namespace md::test {
+
+/// A public or private key from a JWK: EC P-256 or RSA. nullptr if it is none.
+std::shared_ptr<evp_pkey_st> key_from_jwk(const Json& jwk);
+/// JWS signature by ES256 or RS256.
+bool verify_jws(evp_pkey_st* key, const std::string& algorithm, const std::string& input,
+                std::span<const uint8_t> signature);
+
+/// What the CA sees when it looks at a name.
+class Answers {
+  public:
+    virtual ~Answers() = default;
+    virtual std::string http01_answer(const std::string& name, const std::string& token) = 0;
+    virtual std::shared_ptr<const tls::Certificate> alpn_answer(const std::string& name) = 0;
+};
+
+class MiniCa {
+  public:
+    static inline const std::string root = "https://ca.example.net";
+    static inline const std::string directory_url = root + "/dir";
+
+    MiniCa(base::Clock& clock, Answers& answers);
+    ~MiniCa();
+
+    /// Called for each request; an answer of it replaces the CA's (which does nothing then).
+    std::function<std::optional<Outcome<HttpResponse>>(const HttpRequest&)> before;
+    /// Called with each answer of the CA, which may be changed.
+    std::function<void(const HttpRequest&, HttpResponse&)> after;
+
+    std::unique_ptr<Transport> transport();
+    Outcome<HttpResponse> exchange(const HttpRequest& request);
+
+    static HttpResponse problem(int status, const std::string& type, const std::string& detail);
+
+    // How it behaves.
+    std::vector<std::string> offered{"http-01", "tls-alpn-01", "dns-01"};
+    base::Duration lifetime = std::chrono::hours{24 * 90};
+    base::Duration not_before_offset{0};
+    int processing_polls = 1;  // how often an order is told to be processing
+    int bad_nonces = 0;        // so many requests are answered with badNonce
+    bool external_account_required = false;
+    std::string external_account_key;  // raw HMAC key of any kid
+    std::vector<std::string> profiles;
+    std::map<std::string, std::string> refuse_names;  // name → ACME error type when validated
+    bool reuse_authorizations = true;
+    std::function<std::vector<std::string>(std::vector<std::string>)> change_names;
+    bool wrong_key = false;
+    bool without_chain = false;
+    std::string der_chain;  // "yes": leaf as DER with a link up
+
+    // What happened.
+    int requests = 0;
+    int accounts_made = 0;
+    int orders_made = 0;
+    std::map<std::string, int> finalized;  // order → requests that were taken
+    int certificates_made = 0;
+    std::vector<std::string> log;  // "POST /new-order"
+    std::string last_profile;
+    std::vector<uint8_t> last_csr;
+
+    void forget_accounts() { accounts_.clear(); }
+    void deactivate_accounts() {
+        for (auto& [url, account] : accounts_) account.status = "deactivated";
+    }
+    void forget_orders() { orders_.clear(); }
+
+  private:
+    struct Account {
+        std::string thumbprint;
+        std::string status = "valid";
+        Json jwk;
+    };
+    struct Authz {
+        std::string name;
+        bool wildcard = false;
+        std::string status = "pending";
+        std::string challenge;  // the type that was asked for
+        std::string token;
+        std::string error;
+        std::string account;
+    };
+    struct Order {
+        std::string account;
+        std::vector<std::string> names;
+        std::vector<std::string> authz;
+        std::string status = "pending";
+        std::string certificate;
+        int polls_left = 0;
+        std::vector<uint8_t> csr;
+    };
+
+    HttpResponse answer(const HttpRequest& request);
+    HttpResponse signed_request(const HttpRequest& request);
+    HttpResponse new_account(const Json& payload, const Json& jwk);
+    HttpResponse new_order(const Json& payload, const std::string& account);
+    HttpResponse show_order(const std::string& path);
+    HttpResponse show_authz(const std::string& path, int status = 200);
+    HttpResponse challenge(const std::string& path);
+    HttpResponse finalize(const std::string& path, const Json& payload);
+    HttpResponse certificate(const std::string& path);
+    Json order_json(const std::string& path);
+    void progress(Order& order);
+    void validate(Authz& authz, const Account& account);
+    std::string issue(const Order& order);
+    std::string fresh(std::string_view kind);
+
+    base::Clock& clock_;
+    Answers& answers_;
+    std::shared_ptr<evp_pkey_st> ca_key_;
+    std::shared_ptr<x509_st> ca_certificate_;
+    int counter_ = 0;
+    std::set<std::string> nonces_;
+    std::map<std::string, Account> accounts_;
+    std::map<std::string, Authz> authz_;
+    std::map<std::string, Order> orders_;
+    std::map<std::string, std::string> certificates_;
+    std::map<std::string, std::string> ders_;
+};
+
+}  // namespace md::test

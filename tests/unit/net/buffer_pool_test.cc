@@ -1,0 +1,61 @@
+#include "net/buffer_pool.h"
+
+#include <catch2/catch.hpp>
+
+namespace net {
+
+TEST_CASE("A chunk is filled from the front and gives itself back") {
+    ChunkPool pool(2, 2);
+    {
+        Chunk chunk = pool.take();
+        REQUIRE(chunk);
+        CHECK(pool.in_use() == 1);
+        CHECK(chunk.size() == 0);
+        CHECK(chunk.room().size() == chunk_bytes);
+        chunk.room()[0] = 'a';
+        chunk.filled(1);
+        chunk.room()[0] = 'b';
+        chunk.filled(1);
+        CHECK(std::string(chunk.bytes().begin(), chunk.bytes().end()) == "ab");
+        CHECK(chunk.room().size() == chunk_bytes - 2);
+        chunk.clear();
+        CHECK(chunk.size() == 0);
+    }
+    CHECK(pool.in_use() == 0);
+}
+
+TEST_CASE("Moving a chunk moves the lease") {
+    ChunkPool pool(2, 2);
+    Chunk a = pool.take();
+    a.filled(10);
+    Chunk b = std::move(a);
+    CHECK_FALSE(a);
+    CHECK(a.size() == 0);
+    CHECK(b.size() == 10);
+    Chunk c = pool.take();
+    CHECK(pool.in_use() == 2);
+    c = std::move(b);  // what c had goes back
+    CHECK(pool.in_use() == 1);
+    CHECK(c.size() == 10);
+    Chunk& same = c;
+    c = std::move(same);
+    CHECK(c.size() == 10);
+    c = Chunk();
+    CHECK(pool.in_use() == 0);
+}
+
+TEST_CASE("The pool gives null at its limit and again something when a chunk is back") {
+    ChunkPool pool(3, 1);
+    std::vector<Chunk> chunks;
+    for (int i = 0; i < 3; ++i) chunks.push_back(pool.take());
+    CHECK_FALSE(pool.take());
+    const uint8_t* last = chunks.back().data();
+    chunks.pop_back();
+    Chunk again = pool.take();
+    CHECK(again.data() == last);  // the one used last, still warm
+    CHECK_FALSE(pool.take());
+    chunks.clear();
+    CHECK(pool.in_use() == 1);
+}
+
+}  // namespace net

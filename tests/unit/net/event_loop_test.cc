@@ -1,0 +1,195 @@
+#include "net/ring.h"
+#include "net/stream_table.h"
+#include "support.h"
+
+namespace net {
+
+/// The loop's inside, for what no peer can bring about.
+struct LoopProbe {
+    static void complete(EventLoop& loop, const Tag& tag, int32_t result, uint32_t flags) {
+        loop.dispatch({tag.packed(), result, flags});
+    }
+    static uint64_t returned(EventLoop& loop) { return loop.small_.returned(); }
+    static uint32_t slot(const Stream& stream) { return stream.slot_; }
+    static uint32_t generation(const Stream& stream) { return stream.generation_; }
+};
+
+TEST_CASE("A tag keeps its three parts") {
+    for (const Tag& tag : {Tag{Op::Connect, 0xffffff, 0xffffffff}, Tag{Op::Accept, 0, 0},
+                           Tag{Op::ReceiveLarge, 0x123456, 0x789abcde}}) {
+        const Tag again = Tag::unpack(tag.packed());
+        CHECK(again.op == tag.op);
+        CHECK(again.generation == tag.generation);
+        CHECK(again.slot == tag.slot);
+    }
+}
+
+TEST_CASE("Completions of a stream that is gone are counted and touch nobody") {
+    auto loop = make_loop();
+    Pair first = unix_pair();
+    Recorder gone;
+    gone.stream = &loop->adopt(first.ours.release(), gone, ReceiveMode::OneShot, BufferKind::Small);
+    const uint32_t slot = LoopProbe::slot(*gone.stream);
+    const uint32_t generation = LoopProbe::generation(*gone.stream);
+    gone.stream->close();
+    REQUIRE(turn_until(*loop, [&] { return gone.closed == 1; }));
+
+    Pair second = unix_pair();
+    Recorder next;
+    next.stream =
+        &loop->adopt(second.ours.release(), next, ReceiveMode::OneShot, BufferKind::Small);
+    REQUIRE(LoopProbe::slot(*next.stream) == slot);  // used again
+    REQUIRE(LoopProbe::generation(*next.stream) == generation + 1);
+    LoopProbe::complete(*loop, {Op::Send, generation, slot}, 100, 0);
+    LoopProbe::complete(*loop, {Op::Connect, generation, slot}, -ECANCELED, 0);
+    LoopProbe::complete(*loop, {Op::Send, generation, 4'000'000}, 100, 0);
+    CHECK(loop->counters().stale_completions == 3);
+    CHECK(next.received.empty());
+    CHECK(next.closed == 0);
+    write_text(second.theirs.fd(), "mine");
+    REQUIRE(turn_until(*loop, [&] { return next.received == "mine"; }));
+}
+
+TEST_CASE("Deferred work runs once, after the handlers of the turn, and may delete itself") {
+    auto loop = make_loop();
+    struct Work final : Deferred {
+        explicit Work(int& count) : runs(count) {}
+        int& runs;
+        bool dies = false;
+        void run_deferred() noexcept override {
+            ++runs;
+            if (dies) delete this;
+        }
+    };
+    int runs = 0;
+    Work work(runs);
+    loop->defer(work);
+    loop->defer(work);
+    CHECK(runs == 0);
+    loop->turn(0);
+    CHECK(runs == 1);
+    loop->turn(0);
+    CHECK(runs == 1);
+    auto* dying = new Work(runs);
+    dying->dies = true;
+    loop->mailbox().post([&] {
+        loop->defer(*dying);
+        CHECK(runs == 1);
+    });
+    REQUIRE(turn_until(*loop, [&] { return runs == 2; }));
+}
+
+TEST_CASE("Timers run from the loop, which waits for the next of them") {
+    auto loop = make_loop();
+    struct Owner {
+        EventLoop& loop;
+        Timer timer{this, [](void* self) noexcept { static_cast<Owner*>(self)->loop.stop(); }};
+    } owner{*loop};
+    loop->turn(0);
+    loop->timers().arm(owner.timer, 60);
+    const uint64_t start = steady_ms();
+    const uint64_t turns = loop->counters().turns;
+    loop->run();
+    CHECK(steady_ms() - start >= 58);
+    CHECK(steady_ms() - start < 500);
+    CHECK(loop->counters().turns - turns < 5);
+    loop->timers().arm(owner.timer, 10);
+    loop->run();  // again
+}
+
+TEST_CASE("stop before run ends it at once") {
+    auto loop = make_loop();
+    loop->stop();
+    const uint64_t turns = loop->counters().turns;
+    loop->run();
+    CHECK(loop->counters().turns == turns);
+}
+
+TEST_CASE("A full submission queue is submitted early and loses nothing") {
+    auto loop = make_loop(tiny_loop());
+    std::vector<Pair> pairs;
+    std::vector<std::unique_ptr<Recorder>> recorders;
+    for (int i = 0; i < 100; ++i) {
+        pairs.push_back(unix_pair());
+        recorders.push_back(std::make_unique<Recorder>());
+        recorders.back()->stream = &loop->adopt(pairs.back().ours.release(), *recorders.back(),
+                                                ReceiveMode::OneShot, BufferKind::Small);
+        recorders.back()->stream->send(chunk_of(*loop, fmt::format("{}", i)));
+    }
+    REQUIRE(turn_until(*loop, [&] {
+        return std::all_of(recorders.begin(), recorders.end(),
+                           [](const auto& r) { return r->writable == 1; });
+    }));
+    for (size_t i = 0; i < pairs.size(); ++i) {
+        std::string text;
+        CHECK(read_now(pairs[i].theirs.fd(), text) > 0);
+        CHECK(text == fmt::format("{}", i));
+    }
+    CHECK(loop->counters().cq_overflows > 0);  // 100 sends at once into 16 places
+}
+
+TEST_CASE("A loop with everything in flight can be destroyed") {
+    const size_t before = open_descriptors();
+    {
+        Acceptors acceptors;
+        std::vector<Pair> pairs;
+        std::vector<std::unique_ptr<Recorder>> recorders;
+        auto loop = make_loop(tiny_loop());
+        const Address address = listen_in(*loop, acceptors);
+        for (int i = 0; i < 20; ++i) {
+            pairs.push_back(i % 2 ? unix_pair() : tcp_pair());
+            recorders.push_back(std::make_unique<Recorder>());
+            Stream& stream = loop->adopt(pairs.back().ours.release(), *recorders.back(),
+                                         i % 3 ? ReceiveMode::OneShot : ReceiveMode::Multishot,
+                                         BufferKind::Large);
+            recorders.back()->stream = &stream;
+            recorders.back()->when_writable = [&loop, &stream] {
+                stream.send(chunk_of(*loop, std::string(17'000, 'x')));
+            };
+            recorders.back()->when_writable();
+            if (i == 3) stream.finish();
+            if (i == 4) stream.pause();
+        }
+        recorders.push_back(std::make_unique<Recorder>());
+        auto connecting = loop->connect(address, 1000, *recorders.back(), ReceiveMode::OneShot,
+                                        BufferKind::Small);
+        REQUIRE(connecting.ok());
+        recorders.back()->stream = *connecting;
+        turn_for(*loop, 30);
+        loop.reset();
+        for (const auto& recorder : recorders) CHECK(recorder->closed == 0);
+    }
+    CHECK(open_descriptors() == before);
+}
+
+TEST_CASE("A loop that never turned can be destroyed") {
+    auto loop = make_loop();
+    Acceptors acceptors;
+    listen_in(*loop, acceptors);
+}
+
+TEST_CASE("Loops of several threads do not mind each other") {
+    std::vector<std::thread> threads;
+    std::atomic<int> good{0};
+    for (int t = 0; t < 3; ++t) {
+        threads.emplace_back([&] {
+            auto loop = EventLoop::create(tiny_loop());
+            if (!loop) return;
+            int fds[2];
+            if (::socketpair(AF_UNIX, SOCK_STREAM, 0, fds) != 0) return;
+            Recorder recorder;
+            recorder.stream =
+                &(*loop)->adopt(fds[0], recorder, ReceiveMode::Multishot, BufferKind::Small);
+            for (int i = 0; i < 100; ++i) {
+                if (::send(fds[1], "x", 1, 0) != 1) return;
+                (*loop)->turn(10);
+            }
+            good += turn_until(**loop, [&] { return recorder.received.size() == 100; });
+            ::close(fds[1]);
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(good == 3);
+}
+
+}  // namespace net
