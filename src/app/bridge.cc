@@ -1,6 +1,7 @@
 #include "app/bridge.h"
 
 #include "base/log.h"
+#include "base/text.h"
 
 namespace app {
 

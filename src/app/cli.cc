@@ -1,7 +1,5 @@
 #include "app/cli.h"
 
-#include <ares.h>
-
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -51,7 +49,7 @@ bool parse_command_line(int argc, char** argv, CommandLine& line, int& exit_code
     verb("check",
          "Read the configuration and all it names, and tell what is wrong; changes nothing",
          CommandLine::Verb::Check);
-    verb("version", "Versions of mdfront and its libraries", CommandLine::Verb::Version);
+    verb("version", "The version", CommandLine::Verb::Version);
     try {
         cli.parse(argc, argv);
         return true;
@@ -80,7 +78,7 @@ int run_check(const std::string& config_path) {
 }
 
 int run_version() {
-    fmt::print("mdfront {}\nc-ares {}\n", MDFRONT_VERSION, ares_version(nullptr));
+    fmt::print("mdfront {}\n", MDFRONT_VERSION);
     return exit_ok;
 }
 

@@ -22,7 +22,7 @@ bool parse_command_line(int argc, char** argv, CommandLine& line, int& exit_code
 
 /// `mdfront check`: all that a start does short of listening and writing.
 int run_check(const std::string& config_path);
-/// `mdfront version`: ours and the libraries'.
+/// `mdfront version`.
 int run_version();
 
 }  // namespace app

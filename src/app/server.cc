@@ -4,6 +4,7 @@
 
 #include "app/process.h"
 #include "base/log.h"
+#include "base/text.h"
 
 namespace app {
 

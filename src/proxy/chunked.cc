@@ -81,7 +81,6 @@ const char* ChunkDecoder::read_framing(std::string_view input, size_t& at) {
                 if (c != '\n') return "bad-chunk-end";
                 phase_ = Phase::Size;
                 digits_ = 0;
-                remaining_ = 0;
                 break;
             case Phase::LineStart:
                 if (c == '\r') {

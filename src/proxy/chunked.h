@@ -15,9 +15,9 @@ namespace proxy {
 /// States of the decoder:
 ///
 ///   Size ─▶ [Extension ─▶] SizeLf ─▶ Data ─▶ DataCr ─▶ DataLf ─▶ Size
-///                            └─ size 0 ─▶ LineStart ─▶ TrailerName ─▶ TrailerValue ─▶ TrailerLf ─▶
-///                            LineStart
-///                                             └─▶ EndLf ─▶ Done
+///                            └─ 0 ─▶ LineStart ─▶ TrailerName ─▶ TrailerValue ─▶ TrailerLf ─┐
+///                                     │   ▲─────────────────────────────────────────────────┘
+///                                     └─▶ EndLf ─▶ Done
 class ChunkDecoder {
   public:
     enum class State : uint8_t { More, Done, Bad };

@@ -46,6 +46,12 @@ enum class FieldId : uint8_t {
 };
 constexpr size_t field_ids = static_cast<size_t>(FieldId::XRealIp) + 1;
 
+/// Which field a name is; case does not matter. `name` holds no control bytes. Cheap: length, first
+/// and last letter decide nearly all.
+FieldId field_id(std::string_view name);
+/// Whether `name` (without control bytes) is `lower` in any case.
+bool is_named(std::string_view name, std::string_view lower);
+
 struct Field {
     std::string_view name;   // as sent
     std::string_view value;  // without surrounding blanks

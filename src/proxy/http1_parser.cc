@@ -50,112 +50,6 @@ ParseResult bad(Refusal refusal) {
 
 // ------------------------------------------------------------------------------------- field names
 
-bool equals_lower(const char* name, const char* lower, size_t size) {
-    constexpr uint64_t case_bits = 0x2020202020202020;
-    const auto word = [](const char* at) {
-        uint64_t value;
-        std::memcpy(&value, at, sizeof value);
-        return value;
-    };
-    if (size < 8) {
-        for (size_t i = 0; i < size; ++i) {
-            if ((name[i] | 0x20) != lower[i]) return false;
-        }
-        return true;
-    }
-    for (size_t i = 0; i + 8 <= size; i += 8) {
-        if ((word(name + i) | case_bits) != word(lower + i)) return false;
-    }
-    return (word(name + size - 8) | case_bits) == word(lower + size - 8);
-}
-
-bool equals_lower(std::string_view name, std::string_view lower) {
-    return name.size() == lower.size() && equals_lower(name.data(), lower.data(), lower.size());
-}
-
-struct KnownName {
-    std::string_view lower;
-    FieldId id = FieldId::Other;
-};
-
-constexpr KnownName known_names[] = {
-    {"connection", FieldId::Connection},
-    {"content-length", FieldId::ContentLength},
-    {"date", FieldId::Date},
-    {"expect", FieldId::Expect},
-    {"forwarded", FieldId::Forwarded},
-    {"host", FieldId::Host},
-    {"http2-settings", FieldId::Http2Settings},
-    {"keep-alive", FieldId::KeepAlive},
-    {"proxy", FieldId::Proxy},
-    {"proxy-authenticate", FieldId::ProxyAuthenticate},
-    {"proxy-authorization", FieldId::ProxyAuthorization},
-    {"proxy-connection", FieldId::ProxyConnection},
-    {"server", FieldId::Server},
-    {"strict-transport-security", FieldId::StrictTransportSecurity},
-    {"te", FieldId::Te},
-    {"trailer", FieldId::Trailer},
-    {"transfer-encoding", FieldId::TransferEncoding},
-    {"upgrade", FieldId::Upgrade},
-    {"user-agent", FieldId::UserAgent},
-    {"referer", FieldId::Referer},
-    {"via", FieldId::Via},
-};
-
-// A perfect hash over length, first and last letter: one candidate per name. The factors are
-// searched for by the compiler, so that a new name needs nothing but its line above.
-constexpr size_t name_slots = 64;
-struct NameHash {
-    uint32_t by_length = 1;
-    uint32_t by_first = 1;
-    constexpr size_t operator()(std::string_view name) const {
-        const auto letter = [](char c) { return static_cast<uint32_t>(c | 0x20) & 0x7f; };
-        return (static_cast<uint32_t>(name.size()) * by_length + letter(name.front()) * by_first +
-                letter(name.back())) %
-               name_slots;
-    }
-    constexpr bool is_perfect() const {
-        bool taken[name_slots] = {};
-        for (const KnownName& known : known_names) {
-            if (taken[(*this)(known.lower)]) return false;
-            taken[(*this)(known.lower)] = true;
-        }
-        return true;
-    }
-};
-constexpr NameHash name_hash = [] {
-    NameHash hash;
-    for (hash.by_length = 1; hash.by_length < name_slots; ++hash.by_length) {
-        for (hash.by_first = 1; hash.by_first < name_slots; ++hash.by_first) {
-            if (hash.is_perfect()) return hash;
-        }
-    }
-    return NameHash{};
-}();
-static_assert(name_hash.is_perfect());
-constexpr std::array<KnownName, name_slots> names_by_hash = [] {
-    std::array<KnownName, name_slots> table{};
-    for (const KnownName& known : known_names) table[name_hash(known.lower)] = known;
-    return table;
-}();
-
-FieldId x_field_id(std::string_view name) {
-    constexpr std::string_view prefix = "x-forwarded-";
-    if (equals_lower(name, "x-real-ip")) return FieldId::XRealIp;
-    if (name.size() < prefix.size() || !equals_lower(name.substr(0, prefix.size()), prefix)) {
-        return FieldId::Other;
-    }
-    const std::string_view rest = name.substr(prefix.size());
-    if (equals_lower(rest, "for")) return FieldId::XForwardedFor;
-    if (equals_lower(rest, "host")) return FieldId::XForwardedHost;
-    if (equals_lower(rest, "port")) return FieldId::XForwardedPort;
-    if (equals_lower(rest, "proto")) return FieldId::XForwardedProto;
-    if (equals_lower(rest, "server")) return FieldId::XForwardedServer;
-    return FieldId::XForwardedOther;
-}
-
-// ------------------------------------------------------------------------------------------ fields
-
 /// What the fields of a head say about the message itself.
 struct Seen {
     const Field* host = nullptr;
@@ -262,11 +156,11 @@ Refusal read_connection(Head& head, Seen& seen) {
     size_t options = 0;
     const auto apply = [&](std::string_view option) {
         if (++options > connection_options_max) return;
-        if (equals_lower(option, "keep-alive")) {
+        if (is_named(option, "keep-alive")) {
             seen.keep = true;
-        } else if (equals_lower(option, "close")) {
+        } else if (is_named(option, "close")) {
             seen.close = true;
-        } else if (equals_lower(option, "upgrade")) {
+        } else if (is_named(option, "upgrade")) {
             seen.option_upgrade = true;
         } else if (const FieldId id = field_id(option); !is_protected(id)) {
             for (Field& field : std::span(head.field_storage).first(head.field_count)) {
@@ -328,7 +222,7 @@ Refusal read_fields(Bytes bytes, const HeadLines& lines, Head& head, Seen& seen)
     } else if (seen.coding != nullptr) {
         if (head.minor == 0) return refuse("te-in-http-1.0");
         // Nothing else, and once: no list, no parameter, no other coding (H1-11 … H1-16).
-        if (!equals_lower(seen.coding->value, "chunked")) return refuse("bad-transfer-encoding");
+        if (!is_named(seen.coding->value, "chunked")) return refuse("bad-transfer-encoding");
         head.framing = Framing::Chunked;
     }
     return {};
@@ -425,8 +319,8 @@ Refusal read_request_line(std::string_view line, RequestHead& head, std::string_
     }
     // absolute-form, RFC 9112 3.2.2.
     size_t scheme = 0;
-    if (head.target.size() > 7 && equals_lower(head.target.substr(0, 7), "http://")) scheme = 7;
-    if (head.target.size() > 8 && equals_lower(head.target.substr(0, 8), "https://")) scheme = 8;
+    if (head.target.size() > 7 && is_named(head.target.substr(0, 7), "http://")) scheme = 7;
+    if (head.target.size() > 8 && is_named(head.target.substr(0, 8), "https://")) scheme = 8;
     if (scheme == 0) return refuse("bad-target");
     const size_t path = std::min(head.target.find_first_of("/?", scheme), head.target.size());
     authority = head.target.substr(scheme, path - scheme);
@@ -516,7 +410,7 @@ Refusal read_status_line(std::string_view line, ResponseHead& head) {
 /// "timeout=5, max=100"; the smallest that is announced.
 void read_keep_alive(ResponseHead& head) {
     const auto read = [](std::string_view element, std::string_view name, int& value) {
-        if (element.size() <= name.size() || !equals_lower(element.substr(0, name.size()), name)) {
+        if (element.size() <= name.size() || !is_named(element.substr(0, name.size()), name)) {
             return;
         }
         constexpr int most = 1'000'000;
@@ -611,13 +505,6 @@ constexpr GuardRules response_rules{
 };
 
 }  // namespace
-
-FieldId field_id(std::string_view name) {
-    if (name.empty()) return FieldId::Other;
-    const KnownName& candidate = names_by_hash[name_hash(name)];
-    if (equals_lower(name, candidate.lower)) return candidate.id;
-    return (name.front() | 0x20) == 'x' ? x_field_id(name) : FieldId::Other;
-}
 
 ParseResult parse_request(std::string_view bytes, HeadProgress& progress, RequestHead& head) {
     HeadLines lines;

@@ -31,10 +31,6 @@ ParseResult parse_request(std::string_view bytes, HeadProgress& progress, Reques
 ParseResult parse_response(std::string_view bytes, HeadProgress& progress, bool to_head,
                            ResponseHead& head);
 
-/// Which field a name is; case does not matter. `name` holds no control bytes. Cheap: length, first
-/// and last letter decide nearly all.
-FieldId field_id(std::string_view name);
-
 /// Calls `each(token)` for the elements of a comma-separated list (RFC 9110 5.6.1), trimmed, empty
 /// ones left out.
 template <typename Each>

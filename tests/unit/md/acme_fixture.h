@@ -131,7 +131,7 @@ struct World {
     void live(base::Duration duration);
 
     std::optional<Job> job(const std::string& name) {
-        return *load_job(store, Group::Staging, name, clock.now());
+        return take(load_job(store, Group::Staging, name, clock.now()));
     }
     const tls::Certificate& served(const std::string& name, size_t index = 0) {
         return *ports.served.at(name).at(index);

@@ -158,7 +158,8 @@ TEST_CASE("md.json: forms of older versions are read") {
         "version": "0.6.1", "name": "A.org", "domains": ["A.org", "a.org", "B.org", 17],
         "ca": { "proto": "ACME", "url": "https://acme-v01.example/dir" },
         "privkey": [ {"type": "RSA", "bits": 1024}, {"type": "quantum"}, {"type": "EC"}, {} ],
-        "state": 3, "drive-mode": 1, "renew-window": 1209600, "warn-window": -5, "transitive": 0 })");
+        "state": 3, "drive-mode": 1, "renew-window": 1209600, "warn-window": -5,
+        "transitive": 0 })");
     REQUIRE(read.ok());
     const StoredDomain& stored = read.value();
     CHECK(stored.domain.name == "a.org");
@@ -209,7 +210,8 @@ TEST_CASE("md.json: what is none is set aside, and the domain counts as new (ST-
 
 TEST_CASE("md.json: wrong types of single members give the default") {
     const auto read = domain_from_json(R"({ "name": "a.org", "domains": ["a.org"], "contacts": 1,
-        "transitive": "x", "ca": [], "privkey": 7, "state": 99, "renew-mode": 77, "renew-window": {},
+        "transitive": "x", "ca": [], "privkey": 7, "state": 99, "renew-mode": 77,
+        "renew-window": {},
         "must-staple": "yes", "proto": 3, "eab": "none", "require-https": true })");
     REQUIRE(read.ok());
     const StoredDomain& stored = read.value();

@@ -77,9 +77,9 @@ TEST_CASE("The answer is in the store and at all workers before the CA is told")
         if (!contains(request.url, "/challenge/")) return std::nullopt;
         told = true;
         CHECK(world.ports.http01_answers.contains(name));
-        const auto text = *world.store.load(Group::Challenges, name, "acme-http-01.txt");
+        const auto text = take(world.store.load(Group::Challenges, name, "acme-http-01.txt"));
         CHECK(text == world.ports.http01_answers[name].begin()->second);
-        CHECK(contains(*world.store.load(Group::Staging, name, "order.json")->operator->(),
+        CHECK(contains(*take(world.store.load(Group::Staging, name, "order.json")),
                        "http-01:example.org"));
         return std::nullopt;
     };

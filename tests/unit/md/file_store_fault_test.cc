@@ -184,6 +184,28 @@ TEST_CASE("Faults: activation serves the old or the new pair, never a mixture, n
     });
 }
 
+TEST_CASE("Faults: a failed activation leaves a served set at once, not only after a restart") {
+    const Scene scene;
+    for (int at = 1;; ++at) {
+        INFO("call " << at);
+        const std::string path = scene.copy();
+        FaultyFiles files(FaultyFiles::Fault::Error, at, EIO);
+        auto store = open_with(path, files);
+        if (store) {
+            bool done = save_domain(*store, Group::Tmp, scene.stored).ok();
+            done = done && save_credential(*store, Group::Tmp, "a.org", {}, scene.new_pair.chain,
+                                           scene.new_pair.key)
+                               .ok();
+            done = done && store->activate_tmp("a.org").ok();
+            if (files.calls() < at) {
+                CHECK(done);
+                break;
+            }
+            check_pair(*store, Group::Domains, scene);
+        }
+    }
+}
+
 TEST_CASE("Faults: recovery may be interrupted as well (ST-05)") {
     const Scene scene;
     // The state between the two renames of an activation.
@@ -274,10 +296,11 @@ TEST_CASE("Faults: messages name path, operation, cause and what to do") {
                           {EIO, "check the disk"}, {EMFILE, "limit of open files"}};
     for (const Case& c : cases) {
         FaultyFiles probe;
-        auto store = open_with(scene.md, probe);
-        const int before = probe.calls();
-        FaultyFiles files(FaultyFiles::Fault::ErrorFromThenOn, before + 3, c.error);
-        store = open_with(scene.md, files);
+        REQUIRE(open_with(scene.md, probe));
+        // Opening, without the close at the end; two directories; then the temporary file.
+        const int create = probe.calls() - 1 + 3;
+        FaultyFiles files(FaultyFiles::Fault::ErrorFromThenOn, create, c.error);
+        auto store = open_with(scene.md, files);
         REQUIRE(store);
         const auto saved = store->save(Group::Domains, "a.org", "md.json", "x");
         REQUIRE_FALSE(saved.ok());

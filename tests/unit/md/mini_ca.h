@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,13 @@ struct evp_pkey_st;
 struct x509_st;
 
 namespace md::test {
+
+/// What has to be there; the test fails if it is not.
+template <typename T>
+T take(Outcome<T> outcome) {
+    if (!outcome) throw std::runtime_error(outcome.error().message());
+    return std::move(outcome).value();
+}
 
 /// A public or private key from a JWK: EC P-256 or RSA. nullptr if it is none.
 std::shared_ptr<evp_pkey_st> key_from_jwk(const Json& jwk);

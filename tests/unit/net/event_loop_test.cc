@@ -192,4 +192,32 @@ TEST_CASE("Loops of several threads do not mind each other") {
     CHECK(good == 3);
 }
 
+/// Submits what Ring has no function for.
+struct RingProbe {
+    static int32_t submit(Ring& ring, uint8_t opcode) {
+        // struct io_uring_sqe: the operation, a descriptor at 4 and the user's data at 32.
+        auto* entry = reinterpret_cast<uint8_t*>(&ring.next_entry());
+        std::memset(entry, 0, 64);
+        entry[0] = opcode;
+        std::memset(entry + 4, 0xff, 4);
+        entry[32] = 77;
+        ring.submit_and_wait(1000);
+        std::array<Completion, 4> completions;
+        if (ring.reap(completions) != 1 || completions[0].tag != 77) return 0;
+        return completions[0].result;
+    }
+};
+
+TEST_CASE("A ring refuses every operation but ours") {
+    auto ring = Ring::create(4, 8);
+    REQUIRE(ring.ok());
+    REQUIRE((*ring)->enable().ok());
+    constexpr uint8_t op_poll_add = 6;
+    CHECK(RingProbe::submit(**ring, op_poll_add) == -EBADF);
+    for (const uint8_t opcode : {1, 2, 9, 10, 18, 22, 23, 28, 30, 35, 45, 46}) {
+        INFO(static_cast<int>(opcode));  // readv, writev, sendmsg, openat, read, ...
+        CHECK(RingProbe::submit(**ring, opcode) == -EACCES);
+    }
+}
+
 }  // namespace net

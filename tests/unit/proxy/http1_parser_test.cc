@@ -183,6 +183,32 @@ TEST_CASE("persistence follows version and Connection (RFC 9112 9.3)") {
     CHECK_FALSE(ReadRequest(get("Connection: keep-alive, close\r\n", "HTTP/1.0")).head.keep_alive);
 }
 
+TEST_CASE("Connection nominates fields, but none that frames, routes or is ours (H1-25)") {
+    const std::string names[] = {"Content-Length",
+                                 "Host",
+                                 "Forwarded",
+                                 "X-Forwarded-For",
+                                 "X-Forwarded-Proto",
+                                 "X-Forwarded-Host",
+                                 "X-Forwarded-Port",
+                                 "X-Forwarded-Any",
+                                 "X-Real-IP",
+                                 "Via",
+                                 "Date"};
+    std::string options = "Connection: x-hop, Cookie";
+    std::string fields;
+    for (const std::string& name : names) {
+        options += ", " + name;
+        if (name != "Host") fields += name + ": 1\r\n";
+    }
+    const ReadRequest read(
+        get(options + "\r\n" + fields + "X-HOP: 1\r\nCOOKIE: 1\r\nX-Stay: 1\r\n"));
+    for (const Field& field : read.head.fields()) {
+        INFO(field.name);
+        CHECK(field.nominated == (field.name == "X-HOP" || field.name == "COOKIE"));
+    }
+}
+
 TEST_CASE("100 (Continue) is owed only to an HTTP/1.1 client with a body (RFC 9110 10.1.1)") {
     const auto expects = [](const std::string& version, const std::string& fields) {
         return ReadRequest("POST / " + version + "\r\nHost: a\r\nExpect: 100-Continue\r\n" +

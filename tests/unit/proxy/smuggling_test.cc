@@ -138,6 +138,9 @@ std::vector<Row> line_rows() {
 std::vector<Row> chunk_rows() {
     const std::string last = "0\r\n\r\n";
     std::vector<Row> rows = {
+        refused("H1-26", chunked("\r\n\r\n")),
+        refused("H1-26", chunked(";a\r\n\r\n")),
+        refused("H1-26", chunked("1\r\nx\r\n\r\n\r\n")),
         refused("H1-27", chunked("1\nx\r\n" + last)),
         refused("H1-27", chunked("1\rxx\r\n" + last)),
         refused("H1-27", chunked("1\r\r\nx\r\n" + last)),

@@ -1,0 +1,119 @@
+#include "md/challenge.h"
+
+#include <catch2/catch.hpp>
+
+#include "acme_fixture.h"
+#include "store_fixture.h"
+
+using namespace md;
+using namespace md::test;
+
+TEST_CASE("Challenge types: configured ones as given, else by reachability (mod_md.md 5.6)") {
+    struct Case {
+        std::vector<std::string> configured;
+        bool http;
+        bool https;
+        bool alpn;
+        std::vector<std::string> types;
+    };
+    const std::vector<Case> cases = {
+        {{}, true, true, true, {"tls-alpn-01", "http-01"}},
+        {{}, true, true, false, {"http-01"}},
+        {{}, true, false, true, {"http-01"}},
+        {{}, false, true, true, {"tls-alpn-01"}},
+        {{}, false, false, true, {}},
+        {{"http-01"}, false, false, false, {"http-01"}},
+        {{"http-01", "tls-alpn-01"}, true, true, true, {"http-01", "tls-alpn-01"}},
+        {{"made-up"}, true, true, true, {"made-up"}},
+    };
+    for (const Case& one : cases) {
+        Domain domain = acme_domain({"a.example"});
+        domain.challenges = one.configured;
+        if (one.alpn) domain.acme_tls_names = {"a.example"};
+        EngineSettings settings;
+        settings.http_reachable = one.http;
+        settings.https_reachable = one.https;
+        const ChallengeChoice choice = choose_challenges(domain, settings);
+        CHECK(choice.types == one.types);
+        if (one.types.empty()) CHECK(choice.reasons.size() == 2);
+    }
+}
+
+TEST_CASE("Tokens are base64url (CA-27)") {
+    for (const char* good : {"a", "vgDE4mlsF6hjZ2R94ns6jQHyeCQnBzl5YqduWCSmPDU", "A-_9"}) {
+        CHECK(is_challenge_token(good));
+    }
+    for (const std::string& bad :
+         {std::string(), std::string("a/b"), std::string("../x"), std::string("a.b"),
+          std::string("a b"), std::string("a\0b", 3), std::string("a="), std::string("\xc3\xa4"),
+          std::string(257, 'a')}) {
+        CHECK_FALSE(is_challenge_token(bad));
+    }
+}
+
+TEST_CASE("Answers are published, saved, and withdrawn at the end") {
+    FakeClock clock(noon);
+    MemoryStore store(clock);
+    FakePorts ports;
+    const Domain domain = acme_domain({"a.example"});
+    const auto key = AccountKey::generate();
+    REQUIRE(key);
+    Authorization authorization;
+    authorization.name = "a.example";
+    for (const char* type : {"dns-01", "http-01", "tls-alpn-01"}) {
+        authorization.challenges.push_back({type, "https://ca/c", "token", "pending", {}});
+    }
+    const std::string expected = "token." + key.value().thumbprint();
+    {
+        ChallengeAnswers answers(ports, store, clock, domain, key.value());
+        auto first = answers.set_up({"made-up", "http-01", "tls-alpn-01"}, authorization);
+        REQUIRE(first);
+        CHECK((*first)->type == "http-01");
+        CHECK(ports.http01_answers["a.example"]["token"] == expected);
+        CHECK(*take(store.load(Group::Challenges, "a.example", "acme-http-01.txt")) == expected);
+        auto second = answers.set_up({"tls-alpn-01"}, authorization);
+        REQUIRE(second);
+        CHECK(ports.alpn_answers.at("a.example")->names == std::vector<std::string>{"a.example"});
+        CHECK(store.has(Group::Challenges, "a.example", "acme-tls-alpn-01-privkey.p-256.pem"));
+        CHECK(answers.setups() ==
+              std::vector<std::string>{"http-01:a.example", "tls-alpn-01:a.example"});
+    }
+    CHECK(ports.http01_answers.empty());
+    CHECK(ports.alpn_answers.empty());
+    CHECK(store.names(Group::Challenges)->empty());
+}
+
+TEST_CASE("No common type is a mismatch that names both sides; a failing set-up is told") {
+    FakeClock clock(noon);
+    MemoryStore store(clock);
+    FakePorts ports;
+    const Domain domain = acme_domain({"*.a.example"});
+    const auto key = AccountKey::generate();
+    ChallengeAnswers answers(ports, store, clock, domain, key.value());
+    Authorization authorization;
+    authorization.name = "a.example";
+    authorization.wildcard = true;
+    authorization.challenges.push_back({"dns-01", "https://ca/c", "token", "pending", {}});
+    const auto mismatch = answers.set_up({"http-01"}, authorization);
+    REQUIRE_FALSE(mismatch);
+    CHECK(mismatch.error().type == "challenge-mismatch");
+    CHECK(mismatch.error().detail.find("it offers dns-01, usable are http-01") !=
+          std::string::npos);
+    CHECK(mismatch.error().detail.find("*.a.example") != std::string::npos);
+    store.read_only = true;
+    authorization.challenges[0].type = "http-01";
+    const auto failed = answers.set_up({"http-01"}, authorization);
+    REQUIRE_FALSE(failed);
+    CHECK(failed.error().type == "challenge-setup-failure");
+}
+
+TEST_CASE("What a former process set up is removed, and nothing else") {
+    FakeClock clock(noon);
+    MemoryStore store(clock);
+    for (const char* name : {"a.example", "b.example", "c.example"}) {
+        REQUIRE(store.save(Group::Challenges, name, "acme-http-01.txt", "x"));
+    }
+    remove_stored_answers(store, {"http-01:a.example", "dns-01:b.example value", "rubbish",
+                                  "http-01:../../etc", "http-01:"});
+    CHECK(take(store.names(Group::Challenges)) == std::vector<std::string>{"c.example"});
+}
