@@ -141,6 +141,9 @@ std::string_view advice(int code) {
         case EIO:
         case ESTALE:
             return "check the disk or the network file system below it";
+        case ENOSYS:
+            return "openat2 is missing: the kernel is older than 5.6, or a system call filter "
+                   "forbids it";
         case EMFILE:
         case ENFILE:
             return "raise the limit of open files";

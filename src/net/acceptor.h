@@ -24,6 +24,11 @@ class Acceptor {
 
     base::Status add(int fd, AcceptHandler& handler);
     void close_all();
+    /// Also parks for good what is still to come: handlers may be gone.
+    void shut_down() {
+        close_all();
+        full_ = true;
+    }
     void on_completion(uint32_t slot, const Completion& completion);
     /// An accepted stream has given up its descriptor.
     void on_stream_closed();

@@ -89,8 +89,9 @@ base::Status EventLoop::start() {
 EventLoop::~EventLoop() {
     if (!ring_) return;
     in_turn_ = true;
-    run_deferred();  // mostly destruction: what it frees may close streams
-    acceptor_->close_all();
+    // Mostly destruction: what it frees may close streams and defer more.
+    while (deferred_ != nullptr) run_deferred();
+    acceptor_->shut_down();
     table_->for_each([](Stream& stream) { stream.begin_close({}); });
     ring_->cancel_all();
     // Handlers may be gone: from here on completions are only counted off.

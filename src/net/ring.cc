@@ -6,6 +6,8 @@
 
 #include <cerrno>
 
+#include "base/log.h"
+
 namespace net {
 
 namespace {
@@ -127,8 +129,12 @@ int Ring::enter(uint32_t wait_count, uint64_t wait_ms) {
         case ETIME:   // nothing happened in time
         case EINTR:   // a signal; the turn goes on
         case EAGAIN:  // no memory for a request now: entries stay queued
-        case EBUSY:   // completions have to be taken first
-        case EBADR:   // completions overflowed; the flag below is seen by reap()
+        case ENOMEM:
+        case EBUSY:  // completions have to be taken first
+            return r;
+        case EBADR:  // the kernel had no memory even for the list of what overflowed
+            ++overflows_;
+            base::log_error("net", "", "the kernel lost completions for lack of memory");
             return r;
     }
     base::check(false);  // a wrong thread or a wrong argument: ours alone

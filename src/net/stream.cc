@@ -87,12 +87,15 @@ Stream::Waiting& Stream::waiting() {
 
 void Stream::start_connect(const Address& address, uint64_t timeout_ms) {
     base::check(state_ == State::Connecting);
-    Waiting& w = waiting();
-    w.address = address;
-    loop_.timers_.arm(w.timer, timeout_ms);
+    waiting().address = address;
+    loop_.timers_.arm(waiting_->timer, timeout_ms);
+    submit_connect();
+}
+
+void Stream::submit_connect() {
     ops_ |= op_connect;
-    loop_.ring_->connect({Op::Connect, generation_, slot_}, fd_, w.address.data(),
-                         w.address.length());
+    loop_.ring_->connect({Op::Connect, generation_, slot_}, fd_, waiting_->address.data(),
+                         waiting_->address.length());
 }
 
 void Stream::on_accepted() noexcept {
@@ -108,12 +111,9 @@ void Stream::on_connect_done(int result) noexcept {
         return;
     }
     base::check(state_ == State::Connecting);
-    if (result == -EINTR || result == -EAGAIN) {  // faults.md PR-08
-        ops_ |= op_connect;
-        loop_.ring_->connect({Op::Connect, generation_, slot_}, fd_, waiting_->address.data(),
-                             waiting_->address.length());
-        return;
-    }
+    if (result == -EINTR) return submit_connect();  // faults.md PR-08
+    // A Unix socket whose backlog is full.
+    if (result == -EAGAIN) return loop_.add_retry(*this);
     if (result < 0) return begin_close(base::system_error(result, "connect"));
 
     waiting_.reset();
@@ -230,11 +230,11 @@ void Stream::receive_ended(int result) {
             return;
         case ECANCELED:  // ours, or somebody's who is none of our business (faults.md PR-08)
         case EINTR:
-        case EAGAIN:
             return arm_receive();
         case ENOBUFS:
             ++loop_.counters_.buffer_starvations;
             return loop_.add_starved(*this);
+        case EAGAIN:
         case ENOMEM:
             return loop_.add_retry(*this);
     }
@@ -341,9 +341,9 @@ void Stream::send_failed(int result) {
     switch (-result) {
         case 0:
         case EINTR:
-        case EAGAIN:
         case ECANCELED:
             return start_send();
+        case EAGAIN:
         case ENOMEM:
         case ENOBUFS:
             return loop_.add_retry(*this);
@@ -461,6 +461,7 @@ void Stream::run_work() noexcept {
 
 void Stream::retry() noexcept {
     if (state_ == State::Closing) return;
+    if (state_ == State::Connecting) return submit_connect();
     if (outgoing_ != nullptr && (ops_ & op_send) == 0) start_send();
     arm_receive();
 }

@@ -128,10 +128,11 @@ class Stream {
     void on_timer() noexcept;
     /// What was put off until no handler is on the stack: cancelling, delivering, closing.
     void run_work() noexcept;
-    /// Arms again what failed for lack of memory or buffers.
+    /// Does again what failed for lack of memory.
     void retry() noexcept;
 
     void start_connect(const Address& address, uint64_t timeout_ms);
+    void submit_connect();
     void arm_receive();
     void receive_ended(int result);
     void hold(std::span<const uint8_t> bytes);

@@ -101,9 +101,9 @@ int on_certificate(SSL* ssl, void* arg) {
         handshake.error = "the certificate cannot be decoded: " + take_error_text();
         return 0;
     }
-    if (SSL_use_certificate(ssl, decoded->leaf.get()) != 1 ||
-        SSL_use_PrivateKey(ssl, decoded->key.get()) != 1 ||
-        (decoded->chain && SSL_set1_chain(ssl, decoded->chain.get()) != 1)) {
+    // One call, one look for the key's type; its check that key and certificate match is cheap.
+    if (SSL_use_cert_and_key(ssl, decoded->leaf.get(), decoded->key.get(), decoded->chain.get(),
+                             1) != 1) {
         handshake.error = "the certificate cannot be used: " + take_error_text();
         return 0;
     }

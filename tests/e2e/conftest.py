@@ -29,13 +29,12 @@ def pytest_sessionstart(session):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, tmp_path_factory):
     """A folder of the test's own that httpd's children, which are not root, can read too."""
-    path = tmp_path
-    while path.name.startswith(("pytest-", "test_")) or path == tmp_path:
-        with contextlib.suppress(PermissionError):
+    base = tmp_path_factory.getbasetemp()
+    for path in (tmp_path, base, base.parent):
+        if path.name.startswith("pytest-") or path != base.parent:
             path.chmod(path.stat().st_mode | 0o711)
-        path = path.parent
     return tmp_path
 
 

@@ -1,5 +1,6 @@
 """Signals: drain, stop now, reload, reopen logs; and what is left behind (nothing)."""
 import os
+import pwd
 import signal
 import ssl
 import threading
@@ -8,6 +9,7 @@ import time
 import pytest
 
 from harness.http1 import Client, Closed, tls_context
+from harness.ports import free_port
 from harness.waiting import wait_until
 
 
@@ -58,7 +60,7 @@ def test_a_second_sigterm_ends_at_once(front, backend):
         client.request()
         assert client.read_head().status == 200
         front.send_signal(signal.SIGTERM)
-        wait_until(lambda: "drain" in front.log.lower() or not front.process.is_running(), "drain")
+        front.process.wait_for_log("finishing")
         front.send_signal(signal.SIGTERM)
         at = time.monotonic()
         code = front.process.wait(5)
@@ -92,7 +94,7 @@ def test_usr1_opens_the_access_log_anew(front):
     rotated = front.access_log_path.with_suffix(".1")
     front.access_log_path.rename(rotated)
     front.send_signal(signal.SIGUSR1)
-    wait_until(front.access_log_path.exists, "a new file")
+    front.process.wait_for_log("SIGUSR1")
     front.get("/two")
     wait_until(lambda: front.access_log, "a line in the new file")
     assert "/two" in front.access_log[0]
@@ -139,25 +141,11 @@ def test_hup_puts_new_sites_and_backends_in_place_and_old_requests_end_well(
     assert len(other.requests) >= 3
 
 
-def test_hup_can_add_and_remove_a_listener(front, site, backend):
-    from harness.ports import free_port
-    port = free_port()
-    front.document["listen"].append({"address": f"127.0.0.1:{port}", "protocol": "http"})
+def test_hup_says_what_takes_effect_at_the_next_start_only(front):
+    front.document["listen"].append({"address": f"127.0.0.1:{free_port()}", "protocol": "http"})
     front.write_config()
     front.send_signal(signal.SIGHUP)
-
-    def answers():
-        try:
-            with Client(("127.0.0.1", port)) as client:
-                return client.exchange().status == 200
-        except OSError:
-            return False
-
-    wait_until(answers, f"the new listener answers; log:\n{front.log}")
-    front.document["listen"].pop()
-    front.write_config()
-    front.send_signal(signal.SIGHUP)
-    wait_until(lambda: not answers(), "the removed listener is gone")
+    front.process.wait_for_log("takes effect at the next start")
     assert front.get().status == 200
 
 
@@ -246,14 +234,12 @@ def test_ten_thousand_connections_leave_no_descriptor_and_no_memory_behind(front
 def test_privileges_are_dropped_to_the_configured_user(mdfront, site, backend, folder):
     if os.geteuid() != 0:
         pytest.skip("not root")
-    for path in (folder,):
-        path.chmod(0o777)
+    folder.chmod(0o777)
     front = mdfront([site(backend)], server={"user": "www-data"}, start=False)
     front.folder.chmod(0o777)
     front.start()
     with open(f"/proc/{front.process.pid}/status", encoding="ascii") as file:
         uids = [line.split()[1:] for line in file if line.startswith("Uid:")][0]
-    import pwd
     assert set(uids) == {str(pwd.getpwnam("www-data").pw_uid)}
     assert front.get().status == 200
     front.send_signal(signal.SIGHUP)

@@ -251,6 +251,7 @@ std::optional<std::vector<PlacedName>> dns_names(const Node& node, Reading& read
 }
 
 std::optional<std::vector<std::string>> host_names(const Node& node, Reading& reading) {
+    if (node.kind == Node::Kind::List && node.items.empty()) return std::vector<std::string>{};
     const auto names = dns_names(node, reading);
     if (!names) return std::nullopt;
     std::vector<std::string> result;

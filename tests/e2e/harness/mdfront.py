@@ -81,7 +81,7 @@ class Mdfront:
             for listen in self.document["listen"]:
                 host, port = listen["address"].rsplit(":", 1)
                 socket.create_connection((host.strip("[]"), int(port)), 2).close()
-            return self.get_admin("/readyz").status == 200
+            return self.get_admin("/healthz").status == 200
         except OSError:
             return False
 
@@ -121,6 +121,9 @@ class Mdfront:
 
     @property
     def access_log(self):
+        """Its lines; the file comes with the first."""
+        if not self.access_log_path.exists():
+            return []
         return self.access_log_path.read_text().splitlines()
 
     @property

@@ -5,6 +5,7 @@
 #include <deque>
 
 #include "acme_fixture.h"
+#include "base/text.h"
 #include "md/acme_json.h"
 #include "store_fixture.h"
 
@@ -39,8 +40,7 @@ struct Fixture {
     Fixture() : clock(noon), client(script, clock, domain) {
         script.answers.push_back({.status = 200, .fields = {}, .body = directory_body});
         REQUIRE(client.open("https://ca/dir"));
-        client.use_account(take(AccountKey::generate()),
-                           "https://ca/acct/1");
+        client.use_account(take(AccountKey::generate()), "https://ca/acct/1");
         script.asked.clear();
     }
     std::string nonce_of(size_t index) {

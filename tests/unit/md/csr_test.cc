@@ -5,7 +5,10 @@
 
 #include <catch2/catch.hpp>
 
+#include "mini_ca.h"
+
 using namespace md;
+using md::test::take;
 
 namespace {
 

@@ -156,7 +156,10 @@ TEST_CASE("A loop with everything in flight can be destroyed") {
         REQUIRE(connecting.ok());
         recorders.back()->stream = *connecting;
         turn_for(*loop, 30);
+        const base::UniqueFd late = dial(address);
+        const size_t accepted = acceptors.all.size();
         loop.reset();
+        CHECK(acceptors.all.size() == accepted);
         for (const auto& recorder : recorders) CHECK(recorder->closed == 0);
     }
     CHECK(open_descriptors() == before);
@@ -214,7 +217,8 @@ TEST_CASE("A ring refuses every operation but ours") {
     REQUIRE((*ring)->enable().ok());
     constexpr uint8_t op_poll_add = 6;
     CHECK(RingProbe::submit(**ring, op_poll_add) == -EBADF);
-    for (const uint8_t opcode : {1, 2, 9, 10, 18, 22, 23, 28, 30, 35, 45, 46}) {
+    for (const uint8_t opcode :
+         std::to_array<uint8_t>({1, 2, 9, 10, 18, 22, 23, 28, 30, 35, 45, 46})) {
         INFO(static_cast<int>(opcode));  // readv, writev, sendmsg, openat, read, ...
         CHECK(RingProbe::submit(**ring, opcode) == -EACCES);
     }

@@ -135,6 +135,57 @@ TEST_CASE("A connect that nobody answers times out") {
     CHECK(loop->streams() == 0);
 }
 
+TEST_CASE("A Unix socket whose backlog is full is tried again, without spinning") {
+    const std::string text = fmt::format("unix:/tmp/mdfront-net-backlog-{}", ::getpid());
+    auto loop = make_loop();
+    base::UniqueFd listener = listen_at(text, {.backlog = 0});
+    const base::UniqueFd first = dial(address_of(text));  // the backlog is full
+    Recorder timed_out;
+    loop->turn(0);
+    const uint64_t turns = loop->counters().turns;
+    auto stream =
+        loop->connect(address_of(text), 300, timed_out, ReceiveMode::OneShot, BufferKind::Small);
+    REQUIRE(stream.ok());
+    const uint64_t start = steady_ms();
+    while (timed_out.closed == 0 && steady_ms() - start < 5000) loop->turn(1000);
+    CHECK(std::string(timed_out.error.text) == "connect timed out");
+    CHECK(loop->counters().turns - turns < 100);
+
+    Recorder patient;
+    stream =
+        loop->connect(address_of(text), 5000, patient, ReceiveMode::OneShot, BufferKind::Small);
+    turn_for(*loop, 50);
+    CHECK(patient.connected == 0);
+    Acceptors acceptors;
+    REQUIRE(loop->add_listener(listener.release(), acceptors).ok());
+    REQUIRE(turn_until(*loop, [&] { return patient.connected == 1; }));
+    (*stream)->close();
+    REQUIRE(turn_until(*loop, [&] { return patient.closed == 1; }));
+    ::unlink(text.c_str() + 5);
+}
+
+TEST_CASE("Descriptors that are non-blocking are as good as others") {
+    auto loop = make_loop();
+    int fds[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0);
+    const base::UniqueFd theirs(fds[1]);
+    for (const ReceiveMode mode : {ReceiveMode::Multishot, ReceiveMode::OneShot}) {
+        Recorder ours;
+        ours.stream = &loop->adopt(::dup(fds[0]), ours, mode, BufferKind::Small);
+        turn_for(*loop, 20);
+        write_text(theirs.fd(), "late");
+        REQUIRE(turn_until(*loop, [&] { return ours.received == "late"; }));
+        if (mode == ReceiveMode::OneShot) ours.stream->close();
+        if (mode == ReceiveMode::Multishot) {
+            ours.stream->pause();
+            turn_for(*loop, 20);
+            ours.stream->abort();  // leaves the socket to the second one
+        }
+        REQUIRE(turn_until(*loop, [&] { return ours.closed == 1; }));
+    }
+    ::close(fds[0]);
+}
+
 TEST_CASE("Closing while connecting ends in one on_closed without error") {
     auto loop = make_loop();
     Acceptors servers;
