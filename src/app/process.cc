@@ -60,6 +60,7 @@ void harden_process() {
         (void)::setrlimit(RLIMIT_NOFILE, &files);
     }
     (void)::signal(SIGPIPE, SIG_IGN);
+    (void)::signal(SIGUSR2, SIG_IGN);  // reserved; its default would end us (faults.md PR-12)
 }
 
 void block_signals() {

@@ -36,7 +36,7 @@ int Server::run() {
         engine_->start();
         engine_started_ = true;
     }
-    base::log_info("app", "", "mdfront {} serves {} with {} workers", MDFRONT_VERSION,
+    base::log_info("app", "", "mdfront {} serves {}, {} worker(s)", MDFRONT_VERSION,
                    setup_->summary(), worker_count());
     serve();
     drain();

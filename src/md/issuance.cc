@@ -15,10 +15,18 @@ namespace {
 
 constexpr int unreadable_max = 3;  // downloads that cannot be read before the order is given up
 
+constexpr int poll_failures_max = 3;
+
 /// The order is gone, or not ours (any more): mod_md.md 5.5, step 3.
 bool is_order_lost(const Problem& problem) {
     return problem.status == ENOENT || problem.status == EACCES ||
            is_acme_error(problem, "malformed");
+}
+
+/// One lost answer while polling is no reason to take the challenge answers away from a CA that is
+/// looking at them.
+bool is_worth_another_look(const Problem& problem, int& failures) {
+    return !is_stopping(problem) && ++failures <= poll_failures_max;
 }
 
 }  // namespace
@@ -145,21 +153,33 @@ Outcome<void> Issuance::begin_authorization(ChallengeAnswers& answers, const Aut
     if (!saved) return saved;
     if ((*challenge)->status == "processing") return {};  // the CA was told before
     auto response = parts_.client.post((*challenge)->url, "{}");
-    if (!response) return response.error();
-    return {};
+    if (response) return {};
+    // Its answer may be lost, and the CA be looking right now: then the answers have to stay.
+    auto now = fetch_authorization(parts_.client, one.url, names_);
+    if (!now) return response.error();
+    for (const Challenge& told : now->challenges) {
+        if (told.url == (*challenge)->url && told.status != "pending") return {};
+    }
+    return response.error();
 }
 
 Outcome<void> Issuance::await_authorizations(std::vector<Authorization> open) {
     Poll poll(parts_.client.clock(), "the CA to validate the domain names");
     std::optional<base::Duration> pause;
-    while (true) {
+    for (int failures = 0;;) {
         if (auto waited = poll.wait(pause); !waited) return waited;
         pause.reset();
         std::vector<Authorization> still_open;
         std::vector<Authorization> refused;
         for (const Authorization& one : open) {
             auto now = fetch_authorization(parts_.client, one.url, names_);
-            if (!now) return now.error();
+            if (!now) {
+                if (!is_worth_another_look(now.error(), failures)) return now.error();
+                pause = now.error().retry_after;
+                still_open.push_back(one);
+                continue;
+            }
+            failures = 0;
             if (now->retry_after && (!pause || *now->retry_after > *pause)) {
                 pause = now->retry_after;
             }
@@ -196,10 +216,14 @@ Problem Issuance::order_is_invalid() {
 
 Outcome<void> Issuance::await_order(std::string_view what, bool (*done)(OrderStatus)) {
     Poll poll(parts_.client.clock(), std::string(what));
-    while (order_.status != OrderStatus::Invalid && !done(order_.status)) {
+    std::optional<base::Duration> pause = order_.retry_after;
+    for (int failures = 0; order_.status != OrderStatus::Invalid && !done(order_.status);) {
         parts_.report(fmt::format("Waiting for {}", what));
-        if (auto waited = poll.wait(order_.retry_after); !waited) return waited;
-        if (auto read = refresh_order(parts_.client, names_, order_); !read) return read;
+        if (auto waited = poll.wait(pause); !waited) return waited;
+        auto read = refresh_order(parts_.client, names_, order_);
+        if (!read && !is_worth_another_look(read.error(), failures)) return read;
+        if (read) failures = 0;
+        pause = read ? order_.retry_after : read.error().retry_after;
     }
     if (order_.status == OrderStatus::Invalid) return order_is_invalid();
     return {};

@@ -18,6 +18,9 @@ namespace {
 constexpr uint64_t flush_timeout_ms = 30'000;
 /// How long finish() reads on after its FIN.
 constexpr uint64_t linger_timeout_ms = 2'000;
+/// And for so many bytes: enough for what was on its way, not for an upload that nobody wants
+/// (faults.md H1-57).
+constexpr size_t discard_bytes_max = 1024 * 1024;
 /// Held bytes are delivered in pieces that a receiver knows from the wire.
 constexpr size_t held_piece_bytes = large_buffer_bytes;
 
@@ -80,7 +83,7 @@ void Stream::set_handler(StreamHandler& handler) {
 Stream::Waiting& Stream::waiting() {
     if (!waiting_) {
         const auto callback = [](void* owner) noexcept { static_cast<Stream*>(owner)->on_timer(); };
-        waiting_.reset(new Waiting{Timer(this, callback), {}});
+        waiting_.reset(new Waiting{Timer(this, callback), 0, {}});
     }
     return *waiting_;
 }
@@ -184,6 +187,7 @@ void Stream::on_receive(const Completion& completion, BufferGroup& group) noexce
         ops_ = static_cast<uint8_t>(ops_ & ~op_receive);
         cancelling_ = false;
     }
+    bool discarded = false;
     if (completion.has_buffer()) {
         if (completion.result > 0) {
             const auto size = static_cast<size_t>(completion.result);
@@ -195,10 +199,13 @@ void Stream::on_receive(const Completion& completion, BufferGroup& group) noexce
                 } else {
                     handler_->on_data(bytes);
                 }
+            } else if (state_ == State::Draining) {
+                discarded = waiting().discard(size) > discard_bytes_max;
             }
         }
         group.give_back(completion.buffer());
     }
+    if (discarded) begin_close({});
     if ((ops_ & op_receive) != 0) return;  // the multishot goes on
 
     if (state_ == State::Closing) {

@@ -36,7 +36,11 @@ struct Stream::Held {
 };
 
 struct Stream::Waiting {
+    /// Counts bytes that came while draining; all of them so far.
+    size_t discard(size_t bytes) { return discarded += bytes; }
+
     Timer timer;
+    size_t discarded = 0;
     Address address;  // read by the kernel while it connects
 };
 

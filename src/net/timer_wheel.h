@@ -45,6 +45,11 @@ class TimerWheel {
 
     /// Fires once, `delay_ms` after now_ms(). An armed timer is moved.
     void arm(Timer& timer, uint64_t delay_ms);
+    /// The clock has moved on: arm() counts from here. Nothing fires before advance().
+    void observe(uint64_t now_ms) {
+        base::check(now_ms >= now_ms_);
+        now_ms_ = now_ms;
+    }
     /// Runs everything due at `now_ms`, which never goes back. Callbacks may arm and cancel any
     /// timer.
     void advance(uint64_t now_ms);

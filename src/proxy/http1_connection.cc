@@ -428,6 +428,7 @@ void Http1Connection::on_interim_response(const ResponseHead& head) noexcept {
     auto& text = worker_.head_text;
     const size_t size =
         write_response_head(head, {}, {reinterpret_cast<uint8_t*>(text.data()), text.size()});
+    base::check(size > 0);
     client_.append(std::string_view(text.data(), size));
     client_.flush();
 }
@@ -461,6 +462,7 @@ void Http1Connection::on_response_head(const ResponseHead& head, bool has_body) 
     };
     const size_t size =
         write_response_head(head, rewrite, {reinterpret_cast<uint8_t*>(text.data()), text.size()});
+    base::check(size > 0);
     client_.append(std::string_view(text.data(), size));
     if (!has_body || head.status == 101) client_.flush();
     on_progress();

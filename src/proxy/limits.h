@@ -31,8 +31,6 @@ constexpr size_t chunk_overhead_free_bytes = 100 * 1000;
 constexpr size_t chunk_extension_bytes_max = 1024;
 /// Interim responses relayed before the final one (BE-08).
 constexpr int interim_responses_max = 16;
-/// Bytes of an unread request body that we drain after answering, before we give the connection up.
-constexpr uint64_t drain_bytes_max = 256 * 1024;
 
 /// What [limits] in the configuration can change. Times in milliseconds.
 struct Limits {

@@ -46,9 +46,10 @@ struct WorkerContext {
     ResponseHead response_head;
     std::array<uint8_t, tls::Session::plaintext_max> plaintext;  // opened records
     std::array<uint8_t, tls::Session::plaintext_max> gather;  // pieces to be sealed into one record
-    std::array<char, response_head_bytes_max> head_text;      // response heads being written
-    std::array<char, 2 * head_bytes_max> request_text;        // request heads beyond one chunk
-    size_t next_server = 0;  // round robin over a backend's servers
+    // Response heads being written: any that the parser accepts fits with what we add to it.
+    std::array<char, response_head_bytes_max + rewrite_bytes_max> head_text;
+    std::array<char, 2 * head_bytes_max> request_text;  // request heads beyond one chunk
+    size_t next_server = 0;                             // round robin over a backend's servers
 
     /// Exchanges are recycled: no allocation per request after warm-up.
     std::unique_ptr<Exchange> take_exchange();

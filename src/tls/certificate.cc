@@ -42,30 +42,44 @@ std::string_view view(const ASN1_STRING* text) {
             static_cast<size_t>(ASN1_STRING_length(text))};
 }
 
-/// One copy of each intermediate in the process: thousands of leaves share a few of them. Entries
-/// whose last user is gone are swept when the table has doubled.
+struct Intermediate {
+    std::shared_ptr<const Der> der;
+    std::shared_ptr<X509> x509;
+};
+
+/// One copy of each intermediate in the process, and decoded once: thousands of leaves share a few
+/// of them. Entries whose last user is gone are swept when the table has doubled.
 class ChainTable {
   public:
-    std::shared_ptr<const Der> intern(Der der) {
+    /// Null members if `der` is no certificate.
+    Intermediate intern(Der der) {
         const std::string_view bytes(reinterpret_cast<const char*>(der.data()), der.size());
         const size_t hash = std::hash<std::string_view>{}(bytes);
         std::lock_guard lock(mutex_);
         const auto [first, last] = table_.equal_range(hash);
         for (auto it = first; it != last; ++it) {
-            if (auto known = it->second.lock(); known && *known == der) return known;
+            if (auto known = it->second.der.lock(); known && *known == der) {
+                return {std::move(known), it->second.x509};
+            }
         }
+        const std::shared_ptr<X509> x509(decode_x509(der, nullptr));
+        if (!x509) return {};
         if (table_.size() >= sweep_at_) {
-            std::erase_if(table_, [](const auto& entry) { return entry.second.expired(); });
+            std::erase_if(table_, [](const auto& entry) { return entry.second.der.expired(); });
             sweep_at_ = std::max<size_t>(64, table_.size() * 2);
         }
         auto added = std::make_shared<const Der>(std::move(der));
-        table_.emplace(hash, added);
-        return added;
+        table_.emplace(hash, Known{added, x509});
+        return {std::move(added), x509};
     }
 
   private:
+    struct Known {
+        std::weak_ptr<const Der> der;
+        std::shared_ptr<X509> x509;
+    };
     std::mutex mutex_;
-    std::unordered_multimap<size_t, std::weak_ptr<const Der>> table_;
+    std::unordered_multimap<size_t, Known> table_;
     size_t sweep_at_ = 64;
 };
 
@@ -182,9 +196,8 @@ base::Status read_key_facts(const EVP_PKEY* key, Certificate& out) {
 }
 
 base::Status read_facts(const X509* leaf, Certificate& out) {
-    const EVP_PKEY* key = X509_get0_pubkey(leaf);
-    if (key == nullptr) return input_error("the certificate's public key cannot be read");
-    if (const base::Status status = read_key_facts(key, out); !status) return status;
+    if (const base::Status status = read_key_facts(X509_get0_pubkey(leaf), out); !status)
+        return status;
     if (!read_names(leaf, out.names)) return input_error("a name in the certificate holds NUL");
     if (!read_time(X509_get0_notBefore(leaf), out.not_before) ||
         !read_time(X509_get0_notAfter(leaf), out.not_after)) {
@@ -203,36 +216,10 @@ base::Status read_facts(const X509* leaf, Certificate& out) {
     return {};
 }
 
-/// The only private key of `pem`. A key of openssl-ecparam(1) has a block of parameters before it.
-base::Result<PkeyPtr> read_key(std::string_view pem) {
-    auto blocks = read_pem(pem);
-    if (!blocks) return blocks.error();
+struct PrivateKey {
     PkeyPtr key;
-    for (const PemBlock& block : *blocks) {
-        int type = EVP_PKEY_NONE;
-        if (block.label == "EC PARAMETERS") continue;
-        if (block.encrypted || block.label == "ENCRYPTED PRIVATE KEY") {
-            return input_error("the private key is encrypted");
-        }
-        if (block.label == "RSA PRIVATE KEY") {
-            type = EVP_PKEY_RSA;
-        } else if (block.label == "EC PRIVATE KEY") {
-            type = EVP_PKEY_EC;
-        } else if (block.label != "PRIVATE KEY") {
-            return input_error("something other than a private key stands in the key's text");
-        }
-        if (key) return input_error("more than one private key");
-        const uint8_t* at = block.der.data();
-        const auto size = static_cast<long>(block.der.size());
-        key.reset(type == EVP_PKEY_NONE ? d2i_AutoPrivateKey(nullptr, &at, size)
-                                        : d2i_PrivateKey(type, nullptr, &at, size));
-        if (!key || at != block.der.data() + block.der.size()) {
-            return input_error("the private key cannot be read");
-        }
-    }
-    if (!key) return input_error("no private key");
-    return key;
-}
+    std::shared_ptr<const KeyDer> pkcs8;
+};
 
 base::Result<std::shared_ptr<const KeyDer>> to_pkcs8(const EVP_PKEY* key) {
     const std::unique_ptr<PKCS8_PRIV_KEY_INFO, OpenSslDeleter<PKCS8_PRIV_KEY_INFO_free>> info(
@@ -243,6 +230,55 @@ base::Result<std::shared_ptr<const KeyDer>> to_pkcs8(const EVP_PKEY* key) {
     uint8_t* at = bytes.data();
     i2d_PKCS8_PRIV_KEY_INFO(info.get(), &at);
     return std::make_shared<const KeyDer>(std::move(bytes));
+}
+
+/// The key in one block of PEM. `expected` is the certificate's type of key: trying that one first
+/// is three times as fast as leaving the search to OpenSSL.
+PkeyPtr decode_key(PemBlock& block, int expected) {
+    if (block.label == "PRIVATE KEY") {
+        if (PkeyPtr key = decode_pkcs8(block.der, expected, nullptr)) return key;
+    }
+    const uint8_t* at = block.der.data();
+    const auto size = static_cast<long>(block.der.size());
+    PkeyPtr key;
+    if (block.label == "PRIVATE KEY") {
+        key.reset(d2i_AutoPrivateKey(nullptr, &at, size));
+    } else {
+        const int type = block.label == "RSA PRIVATE KEY" ? EVP_PKEY_RSA : EVP_PKEY_EC;
+        key.reset(d2i_PrivateKey(type, nullptr, &at, size));
+    }
+    if (at != block.der.data() + block.der.size()) return nullptr;
+    return key;
+}
+
+/// The only private key of `pem`. A key of openssl-ecparam(1) has a block of parameters before it.
+base::Result<PrivateKey> read_key(std::string_view pem, int expected) {
+    auto blocks = read_pem(pem);
+    if (!blocks) return blocks.error();
+    PrivateKey result;
+    for (PemBlock& block : *blocks) {
+        if (block.label == "EC PARAMETERS") continue;
+        if (block.encrypted || block.label == "ENCRYPTED PRIVATE KEY") {
+            return input_error("the private key is encrypted");
+        }
+        if (block.label != "PRIVATE KEY" && block.label != "RSA PRIVATE KEY" &&
+            block.label != "EC PRIVATE KEY") {
+            return input_error("something other than a private key stands in the key's text");
+        }
+        if (result.key) return input_error("more than one private key");
+        result.key = decode_key(block, expected);
+        if (!result.key) return input_error("the private key cannot be read");
+        if (block.label == "PRIVATE KEY") {
+            result.pkcs8 = std::make_shared<const KeyDer>(std::move(block.der));
+        }
+    }
+    if (!result.key) return input_error("no private key");
+    if (!result.pkcs8) {
+        auto pkcs8 = to_pkcs8(result.key.get());
+        if (!pkcs8) return pkcs8.error();
+        result.pkcs8 = std::move(*pkcs8);
+    }
+    return result;
 }
 
 }  // namespace
@@ -264,9 +300,11 @@ base::Result<std::shared_ptr<const Certificate>> read_certificate(std::string_vi
     if (blocks->empty()) return input_error("no certificate");
     if (blocks->size() > chain_certificates_max) return input_error("more than 32 certificates");
 
-    std::vector<X509Ptr> chain;
+    auto result = std::make_shared<Certificate>();
+    std::shared_ptr<X509> leaf;
+    std::shared_ptr<X509> last;  // who has to be issued by the next one
     size_t bytes = 0;
-    for (const PemBlock& block : *blocks) {
+    for (PemBlock& block : *blocks) {
         if (block.label.ends_with("PRIVATE KEY")) {
             return input_error("a private key stands among the certificates");
         }
@@ -275,32 +313,35 @@ base::Result<std::shared_ptr<const Certificate>> read_certificate(std::string_vi
         }
         bytes += block.der.size();
         if (bytes > chain_bytes_max) return input_error("the chain is longer than 96 KiB");
-        chain.push_back(decode_x509(block.der, nullptr));
-        if (!chain.back()) return input_error("a certificate cannot be read");
+        if (!leaf) {
+            leaf = decode_x509(block.der, nullptr);
+            if (!leaf) return input_error("a certificate cannot be read");
+            last = leaf;
+            result->leaf = std::move(block.der);
+            continue;
+        }
+        Intermediate next = chain_table().intern(std::move(block.der));
+        if (!next.x509) return input_error("a certificate cannot be read");
         // Names and key identifiers tell the order; signatures are the business of whoever
         // verifies the chain against roots.
-        if (chain.size() > 1 &&
-            X509_check_issued(chain.back().get(), chain[chain.size() - 2].get()) != X509_V_OK) {
+        if (X509_check_issued(next.x509.get(), last.get()) != X509_V_OK) {
             return input_error("a certificate in the chain is not followed by its issuer");
         }
+        last = std::move(next.x509);
+        result->chain.push_back(std::move(next.der));
     }
 
-    auto key = read_key(key_pem);
+    const EVP_PKEY* public_key = X509_get0_pubkey(leaf.get());
+    if (public_key == nullptr) return input_error("the certificate's public key cannot be read");
+    auto key = read_key(key_pem, EVP_PKEY_get_base_id(public_key));
     if (!key) return key.error();
-    if (X509_check_private_key(chain.front().get(), key->get()) != 1) {
+    if (X509_check_private_key(leaf.get(), key->key.get()) != 1) {
         return input_error("private key and certificate do not belong together");
     }
-    auto key_der = to_pkcs8(key->get());
-    if (!key_der) return key_der.error();
 
-    auto result = std::make_shared<Certificate>();
-    result->key = std::move(*key_der);
-    result->leaf = std::move(blocks->front().der);
-    if (const base::Status status = read_facts(chain.front().get(), *result); !status) {
+    result->key = std::move(key->pkcs8);
+    if (const base::Status status = read_facts(leaf.get(), *result); !status) {
         return status.error();
-    }
-    for (size_t i = 1; i < blocks->size(); ++i) {
-        result->chain.push_back(chain_table().intern(std::move((*blocks)[i].der)));
     }
     ERR_clear_error();
     return std::shared_ptr<const Certificate>(std::move(result));

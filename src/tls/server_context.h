@@ -38,7 +38,7 @@ struct TlsCounters {
     uint64_t full_handshakes = 0;
     uint64_t resumed_handshakes = 0;
     uint64_t challenge_handshakes = 0;
-    uint64_t failed_handshakes = 0;
+    uint64_t failed_handshakes = 0;  ///< also those that were begun and given up
 };
 
 class ServerContext {

@@ -29,7 +29,10 @@ std::unique_ptr<SslSession> SslSession::create(WorkerTls& worker) {
     return session;
 }
 
-SslSession::~SslSession() = default;
+SslSession::~SslSession() {
+    // Given up by its owner in the middle: a client that went away or ran out of time.
+    if (was_fed_ && phase_ == Phase::Handshaking) ++worker_.counters.failed_handshakes;
+}
 
 SslSession& SslSession::from(const SSL* ssl) {
     // The reading BIO is always ours; in front of the writing one OpenSSL puts a buffer.
@@ -45,6 +48,7 @@ void SslSession::feed(std::span<const uint8_t> ciphertext) {
         BIO_write(SSL_get_rbio(ssl_.get()), alert, sizeof alert);  // into the spill
         return;
     }
+    was_fed_ = true;
     ring_.feed(ciphertext);
 }
 

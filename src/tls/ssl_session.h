@@ -52,6 +52,7 @@ class SslSession final : public Session {
     SessionInfo info_;
     HelloGuard guard_;
     Phase phase_ = Phase::Handshaking;
+    bool was_fed_ = false;
     bool done_ = false;             // the handshake; stays true afterwards
     bool close_sent_ = false;       // our close_notify
     uint32_t idle_steps_ = 0;       // see idle_steps_free

@@ -88,6 +88,16 @@ def test_the_drain_timeout_cuts_what_does_not_end(mdfront, site, backend):
 
 
 @pytest.mark.core
+def test_deadlines_count_from_now_after_a_time_without_events(mdfront, site, backend):
+    front = mdfront([site(backend)], limits={
+        name: "500ms" for name in ("handshake_timeout", "head_timeout", "idle_timeout",
+                                   "backend_response_timeout")})
+    for get in (front.get_plain, front.get, front.get_plain):
+        time.sleep(1)  # that nothing happens in this time is the condition
+        assert get().status == 200
+
+
+@pytest.mark.core
 def test_usr1_opens_the_access_log_anew(front):
     front.get("/one")
     wait_until(lambda: front.access_log, "a line")

@@ -1,5 +1,6 @@
 """Bytes on the wire that try to be two things at once (faults.md 2a), over a live connection.
 What is decided within one head is in the parser's own table tests."""
+import contextlib
 import socket
 import threading
 
@@ -266,7 +267,8 @@ def test_h1_55_a_body_that_ends_early_is_never_taken_for_whole(front, backend, f
             client.send(b"4\r\nhalf\r\n")
         wait_until(lambda: b"half" in backend.received, "half of the body at the backend")
         if end == "close_notify":
-            client.socket.unwrap().close()
+            with contextlib.suppress(OSError):  # the server resets rather than answer it
+                client.socket.unwrap().close()
         elif end == "fin":
             client.socket.shutdown(socket.SHUT_WR)
         else:
@@ -303,12 +305,12 @@ def test_h1_57_a_body_nobody_reads_is_drained_or_the_connection_closed(front, ba
     with front.connect() as client:  # too large to be read in vain
         client.request("POST", host="unknown.test", fields=[("Content-Length", 1 << 40)])
         assert client.read_response().status == 421
-        try:
-            for _ in range(1000):
+        sent = 0
+        with contextlib.suppress(OSError):
+            while sent < 64 * MIB:  # more than all buffers of the kernel hold
                 client.send(bytes(16384))
-            raise AssertionError("16 MB of a refused body were taken")
-        except OSError:
-            pass
+                sent += 16384
+        assert sent < 64 * MIB
     assert backend.received == b""
 
 

@@ -43,7 +43,7 @@ def parse_fields(lines):
 class Client:
     """One connection. `tls`: a host name for SNI and verification, or None for plain TCP."""
 
-    def __init__(self, address, tls=None, roots=None, timeout=10.0, context=None, session=None):
+    def __init__(self, address, tls=None, roots=None, timeout=20.0, context=None, session=None):
         if isinstance(address, str):
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(timeout)

@@ -74,7 +74,7 @@ class Mdfront:
         self.process = Process(
             [BINARY, "run", "--config", self.config], self._log, files_max=self._files_max,
             env={"ASAN_OPTIONS": "detect_stack_use_after_return=1", **self._env})
-        self.process.wait_for(self._answers, "mdfront answers", timeout=30)
+        self.process.wait_for(self._answers, "mdfront answers", timeout=60)
 
     def _answers(self):
         try:

@@ -59,7 +59,7 @@ class Process:
             raise AssertionError(
                 f"{self.argv[0]} did not end within {timeout:g} s; log:\n{self.log}") from None
 
-    def wait_for(self, condition, what, timeout=15.0):
+    def wait_for(self, condition, what, timeout=60.0):
         """wait_until() that stops at once, with the log, when the program has died."""
 
         def check():
@@ -70,7 +70,7 @@ class Process:
 
         return wait_until(check, f"{what}; log of {self.argv[0]}:\n{self.log}", timeout)
 
-    def wait_for_log(self, text, timeout=15.0):
+    def wait_for_log(self, text, timeout=60.0):
         self.wait_for(lambda: text in self.log, f"{text!r} in the log", timeout)
 
     def stop(self, number=signal.SIGTERM, timeout=10.0):

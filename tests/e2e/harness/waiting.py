@@ -2,7 +2,7 @@
 import time
 
 
-def wait_until(condition, what, timeout=10.0, every=0.01):
+def wait_until(condition, what, timeout=20.0, every=0.01):
     """Calls `condition` until it gives something true, and returns that."""
     deadline = time.monotonic() + timeout
     while True:

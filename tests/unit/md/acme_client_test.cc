@@ -17,7 +17,8 @@ using std::chrono::seconds;
 namespace {
 
 const std::string directory_body =
-    R"({"newNonce":"https://ca/nonce","newAccount":"https://ca/account","newOrder":"https://ca/order"})";
+    "{\"newNonce\":\"https://ca/nonce\",\"newAccount\":\"https://ca/account\",\"newOrder\""
+    ":\"https://ca/order\"}";
 
 /// Answers in the order given, remembers what was asked.
 class Script final : public Transport {

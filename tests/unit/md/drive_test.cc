@@ -151,7 +151,7 @@ TEST_CASE("An answer that is lost does not end in a second certificate, and is f
                                             {"/certificate/", 1, true},
                                             {"/new-order", 2, false},
                                             {"/new-account", 1, false},
-                                            {"/challenge/", 1, false}}));
+                                            {"/challenge/", 1, true}}));
     CAPTURE(one.path);
     World world({acme_domain({name})});
     bool lost = false;
@@ -427,7 +427,7 @@ TEST_CASE("A certificate URL that is not ready, or cut, is asked again (CA-39)")
         if (!contains(request.url, "/certificate/")) return;
         ++times;
         if (times == 1) response = MiniCa::problem(404, "malformed", "not yet");
-        if (times == 2) response.body.resize(response.body.size() / 2);
+        if (times == 2) response.body.resize(response.body.size() - 40);
     };
     world.run();
     CHECK(times == 3);

@@ -111,6 +111,11 @@ std::shared_ptr<evp_pkey_st> key_from_jwk(const Json& jwk) {
         number(OSSL_PKEY_PARAM_RSA_N, "n");
         number(OSSL_PKEY_PARAM_RSA_E, "e");
         number(OSSL_PKEY_PARAM_RSA_D, "d");
+        number(OSSL_PKEY_PARAM_RSA_FACTOR1, "p");
+        number(OSSL_PKEY_PARAM_RSA_FACTOR2, "q");
+        number(OSSL_PKEY_PARAM_RSA_EXPONENT1, "dp");
+        number(OSSL_PKEY_PARAM_RSA_EXPONENT2, "dq");
+        number(OSSL_PKEY_PARAM_RSA_COEFFICIENT1, "qi");
     } else {
         point = "\x04" + decode(jwk["x"]) + decode(jwk["y"]);
         OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0);

@@ -62,6 +62,15 @@ TEST_CASE("Accepting stops at connections_max and goes on at 90 %") {
     CHECK(loop->counters().accepted == 30);
 }
 
+TEST_CASE("A multishot accept that the kernel ends is armed again") {
+    auto loop = make_loop(tiny_loop());
+    Acceptors acceptors;
+    const Address address = listen_in(*loop, acceptors);
+    std::vector<base::UniqueFd> clients;
+    for (int i = 0; i < 60; ++i) clients.push_back(dial(address));  // 16 completions fit
+    REQUIRE(turn_until(*loop, [&] { return acceptors.all.size() == 60; }));
+}
+
 TEST_CASE("A handler may close what it accepts at once") {
     auto loop = make_loop();
     struct Refusing : AcceptHandler {

@@ -50,6 +50,27 @@ TEST_CASE("Completions of a stream that is gone are counted and touch nobody") {
     REQUIRE(turn_until(*loop, [&] { return next.received == "mine"; }));
 }
 
+TEST_CASE("A short send goes on where it stopped") {
+    auto loop = make_loop();
+    Pair pair = tcp_pair();
+    Recorder ours;
+    ours.stream = &loop->adopt(pair.ours.release(), ours, ReceiveMode::OneShot, BufferKind::Small);
+    ours.when_writable = [&] { ours.stream->send(chunk_of(*loop, std::string(17'000, 'x'))); };
+    ours.when_writable();
+    turn_for(*loop, 100);  // until the peer's buffer is full and a send waits
+    const size_t unsent = ours.stream->unsent();
+    const int writable = ours.writable;
+    REQUIRE(unsent == 17'000);
+    // MSG_WAITALL makes the kernel do this by itself, except when it is interrupted.
+    LoopProbe::complete(
+        *loop, {Op::Send, LoopProbe::generation(*ours.stream), LoopProbe::slot(*ours.stream)}, 1000,
+        0);
+    CHECK(ours.stream->unsent() == 16'000);
+    CHECK(ours.writable == writable);
+    ours.stream->abort();
+    REQUIRE(turn_until(*loop, [&] { return ours.closed == 1; }));
+}
+
 TEST_CASE("Deferred work runs once, after the handlers of the turn, and may delete itself") {
     auto loop = make_loop();
     struct Work final : Deferred {
