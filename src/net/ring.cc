@@ -268,8 +268,15 @@ base::Status BufferGroup::attach(Ring& ring) {
     registration.bgid = id_;
     const int r = io_uring_register_buf_ring(ring.ring_.get(), &registration, 0);
     if (r < 0) return base::system_error(r, "io_uring buffers");
-    for (uint32_t i = 0; i < count_; ++i) provide(static_cast<uint16_t>(i));
+    for (; given_ < std::min(count_, given_first); ++given_) provide(static_cast<uint16_t>(given_));
     return {};
+}
+
+bool BufferGroup::grow() {
+    const uint32_t target = std::min(count_, 2 * given_);
+    if (given_ == target) return false;
+    for (; given_ < target; ++given_) provide(static_cast<uint16_t>(given_));
+    return true;
 }
 
 void BufferGroup::detach(Ring& ring) {

@@ -239,6 +239,7 @@ void Stream::receive_ended(int result) {
         case EINTR:
             return arm_receive();
         case ENOBUFS:
+            if (loop_.group(armed_buffers_).grow()) return arm_receive();
             ++loop_.counters_.buffer_starvations;
             return loop_.add_starved(*this);
         case EAGAIN:
@@ -353,6 +354,7 @@ void Stream::send_failed(int result) {
         case EAGAIN:
         case ENOMEM:
         case ENOBUFS:
+            if (loop_.group(armed_buffers_).grow()) return arm_receive();
             return loop_.add_retry(*this);
     }
     const base::Error error = base::system_error(result, "send");

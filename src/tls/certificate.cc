@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "tls/library.h"
 #include "tls/pem.h"
+#include "tls/private_key.h"
 
 namespace tls {
 
@@ -216,71 +217,6 @@ base::Status read_facts(const X509* leaf, Certificate& out) {
     return {};
 }
 
-struct PrivateKey {
-    PkeyPtr key;
-    std::shared_ptr<const KeyDer> pkcs8;
-};
-
-base::Result<std::shared_ptr<const KeyDer>> to_pkcs8(const EVP_PKEY* key) {
-    const std::unique_ptr<PKCS8_PRIV_KEY_INFO, OpenSslDeleter<PKCS8_PRIV_KEY_INFO_free>> info(
-        EVP_PKEY2PKCS8(key));
-    const int size = info ? i2d_PKCS8_PRIV_KEY_INFO(info.get(), nullptr) : 0;
-    if (size <= 0) return openssl_error("the private key cannot be written as PKCS#8");
-    Der bytes(static_cast<size_t>(size));
-    uint8_t* at = bytes.data();
-    i2d_PKCS8_PRIV_KEY_INFO(info.get(), &at);
-    return std::make_shared<const KeyDer>(std::move(bytes));
-}
-
-/// The key in one block of PEM. `expected` is the certificate's type of key: trying that one first
-/// is three times as fast as leaving the search to OpenSSL.
-PkeyPtr decode_key(PemBlock& block, int expected) {
-    if (block.label == "PRIVATE KEY") {
-        if (PkeyPtr key = decode_pkcs8(block.der, expected, nullptr)) return key;
-    }
-    const uint8_t* at = block.der.data();
-    const auto size = static_cast<long>(block.der.size());
-    PkeyPtr key;
-    if (block.label == "PRIVATE KEY") {
-        key.reset(d2i_AutoPrivateKey(nullptr, &at, size));
-    } else {
-        const int type = block.label == "RSA PRIVATE KEY" ? EVP_PKEY_RSA : EVP_PKEY_EC;
-        key.reset(d2i_PrivateKey(type, nullptr, &at, size));
-    }
-    if (at != block.der.data() + block.der.size()) return nullptr;
-    return key;
-}
-
-/// The only private key of `pem`. A key of openssl-ecparam(1) has a block of parameters before it.
-base::Result<PrivateKey> read_key(std::string_view pem, int expected) {
-    auto blocks = read_pem(pem);
-    if (!blocks) return blocks.error();
-    PrivateKey result;
-    for (PemBlock& block : *blocks) {
-        if (block.label == "EC PARAMETERS") continue;
-        if (block.encrypted || block.label == "ENCRYPTED PRIVATE KEY") {
-            return input_error("the private key is encrypted");
-        }
-        if (block.label != "PRIVATE KEY" && block.label != "RSA PRIVATE KEY" &&
-            block.label != "EC PRIVATE KEY") {
-            return input_error("something other than a private key stands in the key's text");
-        }
-        if (result.key) return input_error("more than one private key");
-        result.key = decode_key(block, expected);
-        if (!result.key) return input_error("the private key cannot be read");
-        if (block.label == "PRIVATE KEY") {
-            result.pkcs8 = std::make_shared<const KeyDer>(std::move(block.der));
-        }
-    }
-    if (!result.key) return input_error("no private key");
-    if (!result.pkcs8) {
-        auto pkcs8 = to_pkcs8(result.key.get());
-        if (!pkcs8) return pkcs8.error();
-        result.pkcs8 = std::move(*pkcs8);
-    }
-    return result;
-}
-
 }  // namespace
 
 KeyDer::~KeyDer() {
@@ -333,7 +269,7 @@ base::Result<std::shared_ptr<const Certificate>> read_certificate(std::string_vi
 
     const EVP_PKEY* public_key = X509_get0_pubkey(leaf.get());
     if (public_key == nullptr) return input_error("the certificate's public key cannot be read");
-    auto key = read_key(key_pem, EVP_PKEY_get_base_id(public_key));
+    auto key = read_private_key(key_pem, EVP_PKEY_get_base_id(public_key));
     if (!key) return key.error();
     if (X509_check_private_key(leaf.get(), key->key.get()) != 1) {
         return input_error("private key and certificate do not belong together");

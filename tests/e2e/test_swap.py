@@ -65,9 +65,11 @@ def test_twenty_swaps_of_a_static_certificate_under_load_lose_no_request(
         new = authority.issue("example.test", label="swapped")
         front.send_signal(signal.SIGHUP)
         wait_until(lambda: shown() == int(new.serial, 16), "the new certificate is served")
+        # However slow the machine: the load goes on, and gets the new one too.
+        wait_until(lambda: int(new.serial, 16) in {int(seen, 16) for seen in set(load.serials)}
+                   or load.failures, "the load sees it")
     assert load.stop() == []
-    assert len(load.serials) >= 15
-    assert load.requests > 200
+    assert len(load.serials) >= 20
 
 
 def test_a_benchmark_tool_sees_no_error_while_certificates_are_swapped(
