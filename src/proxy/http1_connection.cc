@@ -244,12 +244,7 @@ size_t Http1Connection::read_body(std::string_view input) {
         const ChunkDecoder::Step step =
             chunks_.decode(input.substr(0, tls::Session::plaintext_max));
         if (step.state == ChunkDecoder::State::Bad) {
-            drop_exchange();
-            if (response_begun_) {
-                client_.abort();
-            } else {
-                refuse(400, step.reason);
-            }
+            break_request(400, step.reason);
             return input.size();
         }
         used = step.consumed;
@@ -258,12 +253,7 @@ size_t Http1Connection::read_body(std::string_view input) {
     }
     body_bytes_ += data.size();
     if (limits.request_body_max > 0 && body_bytes_ > limits.request_body_max) {
-        drop_exchange();
-        if (response_begun_) {
-            client_.abort();
-        } else {
-            refuse(413, "body-too-large");
-        }
+        break_request(413, "body-too-large");
         return input.size();
     }
     if (!data.empty()) exchange_->send_body(as_bytes(data));
@@ -339,12 +329,7 @@ void Http1Connection::on_deadline() {
             return;
         case State::Body:
             if (exchange_ && !exchange_->can_take()) break;  // it is the backend that is slow
-            drop_exchange();
-            if (response_begun_) {
-                client_.abort();
-            } else {
-                refuse(408, "body-timeout");
-            }
+            break_request(408, "body-timeout");
             return;
         case State::Done:
             break;
@@ -399,6 +384,16 @@ void Http1Connection::refuse(int status, const char* reason) {
         }
     }
     respond_error(status, true);
+}
+
+/// A request that goes wrong after its head: refused if nothing was answered yet, else cut.
+void Http1Connection::break_request(int status, const char* reason) {
+    drop_exchange();
+    if (response_begun_) {
+        client_.abort();
+    } else {
+        refuse(status, reason);
+    }
 }
 
 /// The response is complete: on to the next request, or the end.

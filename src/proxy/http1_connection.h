@@ -64,6 +64,7 @@ class Http1Connection final : public ExchangeSource {
     void respond_error(int status, bool close);
     /// Refuses what could not be parsed or came too late: answers, logs the reason, closes.
     void refuse(int status, const char* reason);
+    void break_request(int status, const char* reason);
     void on_progress();
     void message_done();
     void log_access();

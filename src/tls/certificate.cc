@@ -219,10 +219,6 @@ base::Status read_facts(const X509* leaf, Certificate& out) {
 
 }  // namespace
 
-KeyDer::~KeyDer() {
-    OPENSSL_cleanse(bytes_.data(), bytes_.size());
-}
-
 bool Certificate::covers(std::string_view name) const {
     return std::any_of(names.begin(), names.end(), [name](const std::string& pattern) {
         return base::dns_name_matches(pattern, name);
