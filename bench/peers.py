@@ -109,6 +109,7 @@ listen:
   port: {port}
   ssl:
     neverbleed: OFF
+    ocsp-update-interval: 0
     certificate-file: {certificate}
     key-file: {key}
     minimum-version: TLSv1.2

@@ -138,8 +138,8 @@ void EventLoop::turn(uint64_t wait_ms) {
     in_turn_ = true;
     ++counters_.turns;
     now_ms_ = monotonic_ms();
-    // Before the completions, whose handlers arm timers; what is due fires after them, so that bytes
-    // that came in time count.
+    // Before the completions, whose handlers arm timers; what is due fires after them, so that
+    // bytes that came in time count.
     timers_.observe(now_ms_);
     if (!mail_armed_) {
         mail_armed_ = true;

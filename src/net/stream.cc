@@ -354,7 +354,6 @@ void Stream::send_failed(int result) {
         case EAGAIN:
         case ENOMEM:
         case ENOBUFS:
-            if (loop_.group(armed_buffers_).grow()) return arm_receive();
             return loop_.add_retry(*this);
     }
     const base::Error error = base::system_error(result, "send");

@@ -32,14 +32,16 @@ bool set_session_id_context(SSL_CTX* context, Policy policy) {
 }  // namespace
 
 bool apply_policy(SSL_CTX* context, Policy policy) {
-    // All is said here, so that nothing comes from the system's openssl.cnf. Level 0 forbids
+    // All is said here, so that nothing comes from the system's openssl.cnf. The change_cipher_spec
+    // of RFC 8446 D.4 is among it: middleboxes want to see it. Level 0 forbids
     // nothing by itself: the lists below and read_certificate() hold the rules (key sizes, curves),
     // and OpenSSL need not weigh each suite and certificate again in each handshake.
     SSL_CTX_set_security_level(context, 0);
     SSL_CTX_clear_options(context, SSL_CTX_get_options(context));
     SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
                                      SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                     SSL_OP_NO_SSLv3 | SSL_OP_NO_TLSv1 | SSL_OP_NO_TLSv1_1);
+                                     SSL_OP_ENABLE_MIDDLEBOX_COMPAT | SSL_OP_NO_SSLv3 |
+                                     SSL_OP_NO_TLSv1 | SSL_OP_NO_TLSv1_1);
     // An idle connection holds no record buffers; write() may move on to another buffer.
     SSL_CTX_clear_mode(context, SSL_CTX_get_mode(context));
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |

@@ -248,7 +248,8 @@ def test_a_stalled_head_is_closed_at_its_deadline_and_an_idle_connection_later(
 
 
 @pytest.mark.parametrize("what", [
-    b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-OpenSSH_9\r\n", bytes(4096), b"\x80\x2e\x01\x03\x01" + bytes(60),
+    b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-OpenSSH_9\r\n", bytes(4096),
+    b"\x80\x2e\x01\x03\x01" + bytes(60),
     b"\x16\x03\x00\xff\xff" + bytes(100), b"\x17\x03\x03\x00\x10" + bytes(16)])
 def test_what_is_not_tls_is_closed_at_once(front, what):
     with Client(("127.0.0.1", front.https)) as client:

@@ -84,7 +84,7 @@ class Tidy:
             if not code or code[0] != "#pragma once":
                 self.complain(path, 1, "#pragma once has to come first")
             for number, line in enumerate(lines, 1):
-                if re.match(r"\s*using\s+namespace\b", line):
+                if re.match(r"\s*using\s+namespace\s+(?!std::\w*literals;)", line):
                     self.complain(path, number, "using namespace in a header")
 
     def check_room(self, path, lines):

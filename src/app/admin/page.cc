@@ -23,23 +23,30 @@ constexpr std::string_view style = R"(
 body { margin: 0; background: var(--ground); color: var(--text);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
 main { max-width: 78rem; margin: 0 auto; padding: 1.5rem; }
-header { display: flex; flex-wrap: wrap; align-items: baseline; gap: .25rem 1rem; margin-bottom: 1rem; }
+header { display: flex; flex-wrap: wrap; align-items: baseline; gap: .25rem 1rem;
+  margin-bottom: 1rem; }
 h1 { font-size: 1.5rem; margin: 0; letter-spacing: -.01em; }
 h2 { font-size: 1.05rem; margin: 1.75rem 0 .6rem; }
 .quiet { color: var(--quiet); }
-.numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); gap: .75rem; margin: 0; }
-.numbers div { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .7rem .9rem; }
+.numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr));
+  gap: .75rem; margin: 0; }
+.numbers div { background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
+  padding: .7rem .9rem; }
 .numbers dt { color: var(--quiet); font-size: .85rem; }
 .numbers dd { margin: 0; font-size: 1.35rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .numbers small { display: block; font-size: .8rem; font-weight: 400; color: var(--quiet); }
-.scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .6rem; }
+.scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line);
+  border-radius: .6rem; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .6rem .9rem; border-top: 1px solid var(--line); }
-thead th { border-top: 0; color: var(--quiet); font-size: .85rem; font-weight: 600; white-space: nowrap; }
+th, td { text-align: left; vertical-align: top; padding: .6rem .9rem;
+  border-top: 1px solid var(--line); }
+thead th { border-top: 0; color: var(--quiet); font-size: .85rem; font-weight: 600;
+  white-space: nowrap; }
 tbody th { font-weight: 600; }
 td small { display: block; color: var(--quiet); }
 .names { overflow-wrap: anywhere; }
-.state { display: inline-block; border-radius: 1rem; padding: .05rem .65rem; font-size: .85rem; font-weight: 600; }
+.state { display: inline-block; border-radius: 1rem; padding: .05rem .65rem; font-size: .85rem;
+  font-weight: 600; }
 .good { color: var(--good); background: var(--good-ground); }
 .warn { color: var(--warn); background: var(--warn-ground); }
 .bad { color: var(--bad); background: var(--bad-ground); }

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 
-from .http1 import Client
+from .http1 import Client, Closed
 from .ports import free_port
 from .process import Process
 from .toml import to_toml
@@ -82,7 +82,9 @@ class Mdfront:
                 host, port = listen["address"].rsplit(":", 1)
                 socket.create_connection((host.strip("[]"), int(port)), 2).close()
             return self.get_admin("/healthz").status == 200
-        except OSError:
+        except (OSError, Closed):
+            # After a kill the kernel closes the old process's sockets a moment later than itself:
+            # until then a connection may still be given to one of them.
             return False
 
     # Talking to it

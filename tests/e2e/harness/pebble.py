@@ -89,9 +89,13 @@ class Pebble:
         """Of all its runs."""
         return (self._folder / "pebble.log").read_text(errors="replace")
 
+    def orders(self):
+        """How many orders were made; a request that was turned away for its nonce made none."""
+        return self.log.count("Added order ")
+
     def count(self, endpoint):
-        """How often an endpoint was called: "order-plz" (new orders), "sign-me-up" (accounts),
-        "finalize-order"."""
+        """How often an endpoint was called, also in vain for a bad nonce: "order-plz" (new
+        orders), "sign-me-up" (accounts), "finalize-order"."""
         return self.log.count(f"POST /{endpoint}")
 
     def close(self):

@@ -71,6 +71,7 @@ backend = "htpd"
 [[sites]]
 hosts = ["b"]
 )");
+    // clang-format off
     const std::vector<std::string> expected = {
         R"(m.toml:1: includes: unknown key; did you mean include?)",
         R"(m.toml:3: workers: is the text "many"; write "auto" or a number from 1 to 512)",
@@ -97,6 +98,7 @@ hosts = ["b"]
         R"(m.toml:32: backend: there is no backend "htpd"; did you mean "httpd"?)",
         R"(m.toml:33: sites: unknown table; did you mean site?)",
     };
+    // clang-format on
     CHECK(joined(told.mistakes) == joined(expected));
 }
 

@@ -158,7 +158,6 @@ TEST_CASE("An answer that is lost does not end in a second certificate, and is f
     world.ca.before = [&](const HttpRequest& request) -> std::optional<Outcome<HttpResponse>> {
         if (lost || !contains(request.url, one.path)) return std::nullopt;
         lost = true;
-        world.ca.before = nullptr;
         (void)world.ca.exchange(request);
         return Outcome<HttpResponse>(make_problem(ECONNRESET, "connection reset"));
     };

@@ -85,6 +85,17 @@ TEST_CASE("a ClientHello in records of one byte completes") {
     CHECK(server.session().handshake_done());
 }
 
+TEST_CASE("middleboxes see a change_cipher_spec in TLS 1.3 (RFC 8446 D.4)") {
+    OneSite world;
+    Server server = world.accept();
+    server.put(client_hello(TLS1_3_VERSION));
+    const std::vector<Bytes> flight = records(server.output);
+    REQUIRE(flight.size() > 2);
+    CHECK(flight[0][0] == 22);
+    CHECK(flight[1] == Bytes{20, 3, 3, 0, 1, 1});
+    CHECK(flight[2][0] == 23);
+}
+
 TEST_CASE("a ClientHello cut at any byte waits for the rest") {
     OneSite world;
     const auto version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
