@@ -217,6 +217,9 @@ def main():
     arguments = parser.parse_args()
     if os.cpu_count() < 2:
         sys.exit("bench/run: needs two CPUs, one for the proxies and one for the load")
+    if os.getloadavg()[0] > 1:
+        print(f"bench/run: something else is running here (load {os.getloadavg()[0]:.1f}): "
+              "expect numbers that are too high and scatter", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="mdfront-bench-") as name:
         folder = pathlib.Path(name)
         bed = Bed(folder, arguments.mdfront.resolve(), free_port)

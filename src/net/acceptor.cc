@@ -52,6 +52,8 @@ base::Status Acceptor::add(int fd, AcceptHandler& handler) {
     if (slot == listeners_.size()) listeners_.emplace_back();
     listeners_[slot].fd = std::move(owned);
     listeners_[slot].handler = &handler;
+    listeners_[slot].mode =
+        can_multishot(family_of(fd)) ? ReceiveMode::Multishot : ReceiveMode::OneShot;
     arm(slot);
     return {};
 }
@@ -97,7 +99,7 @@ void Acceptor::on_completion(uint32_t slot, const Completion& completion) {
 
 void Acceptor::welcome(uint32_t slot, base::UniqueFd fd) {
     Stream& stream = loop_.table_->take();
-    stream.open(fd.release(), Stream::State::Open, nullptr, ReceiveMode::Multishot,
+    stream.open(fd.release(), Stream::State::Open, nullptr, listeners_[slot].mode,
                 BufferKind::Small);
     stream.accepted_ = true;
     ++loop_.counters_.accepted;

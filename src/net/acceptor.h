@@ -37,6 +37,7 @@ class Acceptor {
     struct Listener {
         base::UniqueFd fd;  // none: closed
         AcceptHandler* handler = nullptr;
+        ReceiveMode mode = ReceiveMode::Multishot;
         bool armed = false;
     };
     struct Parked {

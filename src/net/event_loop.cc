@@ -346,6 +346,7 @@ base::Result<Stream*> EventLoop::connect(const Address& address, uint64_t timeou
         // Without it requests are late, not wrong.
         (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     }
+    if (!can_multishot(address.family())) mode = ReceiveMode::OneShot;
     Stream& stream = table_->take();
     stream.open(fd, Stream::State::Connecting, &handler, mode, buffers);
     stream.start_connect(address, timeout_ms);
@@ -353,6 +354,7 @@ base::Result<Stream*> EventLoop::connect(const Address& address, uint64_t timeou
 }
 
 Stream& EventLoop::adopt(int fd, StreamHandler& handler, ReceiveMode mode, BufferKind buffers) {
+    if (!can_multishot(family_of(fd))) mode = ReceiveMode::OneShot;
     Stream& stream = table_->take();
     stream.open(fd, Stream::State::Open, &handler, mode, buffers);
     stream.arm_receive();

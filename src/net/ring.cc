@@ -53,6 +53,17 @@ int restrict_ring(io_uring& ring) {
 
 }  // namespace
 
+bool can_multishot(int family) {
+    return family != AF_UNIX;
+}
+
+int family_of(int fd) {
+    int family = AF_UNSPEC;
+    socklen_t length = sizeof family;
+    (void)::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length);  // not a socket: AF_UNSPEC
+    return family;
+}
+
 std::string refused_setup_flag() {
     struct Flag {
         unsigned flags;  // with those that it needs

@@ -52,6 +52,13 @@ struct Tag {
     }
 };
 
+/// Whether a socket of this family can be received from with a multishot. Until a fix of March
+/// 2026, kernels lose the FIN of a Unix socket that comes right behind data, and the receive waits
+/// for ever (liburing issue 1549). TCP says that there is more to receive and is not concerned.
+bool can_multishot(int family);
+/// AF_UNIX, AF_INET, ... of a socket.
+int family_of(int fd);
+
 /// What became of an operation.
 struct Completion {
     uint64_t tag = 0;

@@ -43,7 +43,8 @@ class StreamHandler {
 
 /// How bytes are received (design.md, section 4).
 enum class ReceiveMode : uint8_t {
-    /// Multishot: one arm for many receives; pausing costs a cancel. For the client side.
+    /// Multishot: one arm for many receives; pausing costs a cancel. For the client side. Unix
+    /// sockets are received from one at a time all the same (see can_multishot() in ring.h).
     Multishot,
     /// One receive at a time, armed anew when the handler returns and is not paused. For the
     /// backend side: natural back-pressure without a cancel.

@@ -185,6 +185,28 @@ TEST_CASE("Large transfers both ways arrive whole and in order") {
     ::unlink(path.c_str() + 5);
 }
 
+TEST_CASE("FIN right behind the last bytes is heard, in every family and mode") {
+    auto loop = make_loop();
+    for (int i = 0; i < 200; ++i) {
+        for (const ReceiveMode mode : {ReceiveMode::Multishot, ReceiveMode::OneShot}) {
+            Pair pair = i % 2 ? unix_pair() : tcp_pair();
+            Recorder recorder;
+            recorder.stream = &loop->adopt(pair.ours.release(), recorder, mode, BufferKind::Small);
+            recorder.stream->shutdown_write();
+            write_text(pair.theirs.fd(), "first ");
+            REQUIRE(turn_until(*loop, [&] { return !recorder.received.empty(); }));
+            loop->turn(0);  // the receive is armed and polls
+            write_text(pair.theirs.fd(), "last words");
+            ::shutdown(pair.theirs.fd(), SHUT_WR);
+            const auto heard = [&] { return recorder.ended == 1; };
+            REQUIRE(turn_until(*loop, heard, 2000));
+            CHECK(recorder.received == "first last words");
+            recorder.stream->close();
+            REQUIRE(turn_until(*loop, [&] { return recorder.closed == 1; }));
+        }
+    }
+}
+
 TEST_CASE("A slow reader stops the sender and loses nothing") {
     for (const LoopOptions& options : {LoopOptions(), tiny_loop()}) {
         auto loop = make_loop(options);
