@@ -172,6 +172,7 @@ bool Server::start_admin() {
     options.loop.cq_entries = 1024;
     options.loop.small_buffers = 64;
     options.loop.large_buffers = 16;
+    options.loop.bulk_buffers = 4;
     options.loop.connections_max = admin_connections_max;
     options.loop.chunks_max = admin_connections_max * 4;
     options.loop.chunks_idle_max = 16;

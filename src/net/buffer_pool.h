@@ -1,6 +1,6 @@
 // Memory for received and sent bytes, all of it owned by one worker.
 //
-// Received bytes land in *provided buffers*: two groups that the kernel picks from when bytes are
+// Received bytes land in *provided buffers*: groups that the kernel picks from when bytes are
 // there, so that an idle connection owns none (design.md, section 4). Sent bytes stand in *chunks*:
 // a LIFO free list of 17 KiB pieces, about one TLS record each; the kernel reads a chunk while its
 // send is in flight, so only net frees it then.
@@ -20,6 +20,9 @@ namespace net {
 constexpr size_t chunk_bytes = 17 * 1024;
 constexpr size_t small_buffer_bytes = 2 * 1024;
 constexpr size_t large_buffer_bytes = 16 * 1024 + 512;
+/// Bulk: what a backend has ready is taken at once and sealed while it is hot. The odd half KiB
+/// keeps buffers from falling on the same cache lines.
+constexpr size_t bulk_buffer_bytes = 128 * 1024 + 512;
 
 class ChunkPool;
 
@@ -65,6 +68,8 @@ class ChunkPool {
     /// An empty chunk; a null one if all are in use (the caller fails its connection).
     Chunk take();
     size_t in_use() const { return in_use_; }
+    /// So many are in use that nobody should take more than needed to go on.
+    bool scarce() const { return in_use_ > chunks_max_ / 4; }
 
   private:
     friend class Chunk;

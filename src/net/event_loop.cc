@@ -18,8 +18,6 @@ namespace net {
 
 namespace {
 
-constexpr uint16_t small_group = 0;
-constexpr uint16_t large_group = 1;
 /// Completions handled before timers and the mailbox get their turn.
 constexpr size_t completions_per_turn = 1024;
 constexpr size_t completions_per_batch = 64;
@@ -43,6 +41,10 @@ const char* keep_text(std::string text) {
     return kept.emplace_back(std::move(text)).c_str();
 }
 
+uint16_t group_id(BufferKind kind) {
+    return static_cast<uint16_t>(kind);
+}
+
 size_t index(BufferKind kind) {
     return static_cast<size_t>(kind);
 }
@@ -56,8 +58,9 @@ EventLoop::EventLoop(const LoopOptions& options)
       now_ms_(monotonic_ms()),
       chunks_(options.chunks_max, options.chunks_idle_max),
       timers_(now_ms_),
-      small_(small_group, options.small_buffers, small_buffer_bytes),
-      large_(large_group, options.large_buffers, large_buffer_bytes),
+      groups_{BufferGroup(group_id(BufferKind::Small), options.small_buffers, small_buffer_bytes),
+              BufferGroup(group_id(BufferKind::Large), options.large_buffers, large_buffer_bytes),
+              BufferGroup(group_id(BufferKind::Bulk), options.bulk_buffers, bulk_buffer_bytes)},
       table_(std::make_unique<StreamTable>(*this)),
       acceptor_(std::make_unique<Acceptor>(*this, options.connections_max)),
       retry_timer_(this,
@@ -81,8 +84,9 @@ base::Status EventLoop::start() {
     auto ring = Ring::create(options_.sq_entries, options_.cq_entries);
     if (!ring) return ring.error();
     ring_ = std::move(*ring);
-    if (const base::Status s = small_.attach(*ring_); !s) return s;
-    if (const base::Status s = large_.attach(*ring_); !s) return s;
+    for (BufferGroup& group : groups_) {
+        if (const base::Status s = group.attach(*ring_); !s) return s;
+    }
     return ring_->enable();
 }
 
@@ -113,8 +117,7 @@ EventLoop::~EventLoop() {
         table_->give_back(stream);
     });
     ring_->submit_and_wait(0);
-    small_.detach(*ring_);
-    large_.detach(*ring_);
+    for (BufferGroup& group : groups_) group.detach(*ring_);
     ring_.reset();
 }
 
@@ -184,6 +187,7 @@ void EventLoop::dispatch(const Completion& completion) {
             return;  // what was to be cancelled was done already
         case Op::ReceiveSmall:
         case Op::ReceiveLarge:
+        case Op::ReceiveBulk:
         case Op::Send:
         case Op::Connect:
             break;
@@ -194,9 +198,9 @@ void EventLoop::dispatch(const Completion& completion) {
     }
     switch (tag.op) {
         case Op::ReceiveSmall:
-            return stream->on_receive(completion, small_);
         case Op::ReceiveLarge:
-            return stream->on_receive(completion, large_);
+        case Op::ReceiveBulk:
+            return stream->on_receive(completion, group(received_in(tag.op)));
         case Op::Send:
             return stream->on_sent(completion.result);
         default:
@@ -207,7 +211,7 @@ void EventLoop::dispatch(const Completion& completion) {
 void EventLoop::dispatch_stale(const Tag& tag, const Completion& completion) {
     ++counters_.stale_completions;
     if (!completion.has_buffer()) return;
-    (tag.op == Op::ReceiveSmall ? small_ : large_).give_back(completion.buffer());
+    group(received_in(tag.op)).give_back(completion.buffer());
 }
 
 // ---- Work put off ----
@@ -273,7 +277,7 @@ void EventLoop::add_starved(Stream& stream) {
 }
 
 void EventLoop::feed_starved() {
-    for (const BufferKind kind : {BufferKind::Small, BufferKind::Large}) {
+    for (const BufferKind kind : {BufferKind::Small, BufferKind::Large, BufferKind::Bulk}) {
         std::deque<Waiter>& waiting = starved_[index(kind)];
         if (waiting.empty()) continue;
         BufferGroup& buffers = group(kind);

@@ -5,6 +5,7 @@
 // submit-and-wait with the next deadline as its timeout.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -30,7 +31,8 @@ struct LoopOptions {
     uint32_t sq_entries = 1024;
     uint32_t cq_entries = 16384;
     uint32_t small_buffers = 1024;     // × 2 KiB
-    uint32_t large_buffers = 256;      // × 16.5 KiB; a power of two, like small_buffers
+    uint32_t large_buffers = 256;      // × 16.5 KiB; each a power of two
+    uint32_t bulk_buffers = 32;        // × 128.5 KiB
     uint32_t connections_max = 65536;  // accepted streams; accept stops there and resumes at 90 %
     size_t chunks_max = 8192;          // × 17 KiB
     size_t chunks_idle_max = 256;
@@ -140,7 +142,7 @@ class EventLoop {
     bool has_work() const { return work_ != nullptr || deferred_ != nullptr; }
 
     // For streams.
-    BufferGroup& group(BufferKind kind) { return kind == BufferKind::Small ? small_ : large_; }
+    BufferGroup& group(BufferKind kind) { return groups_[static_cast<size_t>(kind)]; }
     void enqueue(Stream& stream);
     void add_starved(Stream& stream);
     void add_retry(Stream& stream);
@@ -161,8 +163,7 @@ class EventLoop {
     ChunkPool chunks_;
     TimerWheel timers_;
     Mailbox mailbox_;
-    BufferGroup small_;
-    BufferGroup large_;
+    std::array<BufferGroup, buffer_kinds> groups_;  // by BufferKind
     std::unique_ptr<Ring> ring_;
     std::unique_ptr<StreamTable> table_;
     std::unique_ptr<Acceptor> acceptor_;
@@ -172,8 +173,8 @@ class EventLoop {
     Deferred* deferred_ = nullptr;
     Deferred** deferred_end_ = &deferred_;
     std::vector<std::unique_ptr<Stream::Outgoing>> idle_queues_;
-    std::deque<Waiter> starved_[2];  // by BufferKind, first come first served
-    uint64_t returned_before_[2] = {};
+    std::deque<Waiter> starved_[buffer_kinds];  // by BufferKind, first come first served
+    uint64_t returned_before_[buffer_kinds] = {};
     std::vector<Waiter> retry_;
     Timer retry_timer_;
 };

@@ -19,8 +19,8 @@ constexpr unsigned setup_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER
                                  IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED;
 
 constexpr uint8_t allowed_operations[] = {
-    IORING_OP_ACCEPT,   IORING_OP_RECV,         IORING_OP_SEND, IORING_OP_CONNECT,
-    IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_CLOSE};
+    IORING_OP_ACCEPT,  IORING_OP_RECV,     IORING_OP_SEND,         IORING_OP_SENDMSG,
+    IORING_OP_CONNECT, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_CLOSE};
 constexpr uint8_t allowed_registrations[] = {IORING_UNREGISTER_PBUF_RING,
                                              IORING_UNREGISTER_RING_FDS};
 
@@ -186,6 +186,12 @@ void Ring::send(Tag tag, int fd, std::span<const uint8_t> bytes) {
     entry.user_data = tag.packed();
 }
 
+void Ring::send(Tag tag, int fd, const msghdr& message) {
+    io_uring_sqe& entry = next_entry();
+    io_uring_prep_sendmsg(&entry, fd, &message, MSG_NOSIGNAL | MSG_WAITALL);
+    entry.user_data = tag.packed();
+}
+
 void Ring::connect(Tag tag, int fd, const sockaddr* address, uint32_t length) {
     io_uring_sqe& entry = next_entry();
     io_uring_prep_connect(&entry, fd, address, length);
@@ -279,8 +285,13 @@ base::Status BufferGroup::attach(Ring& ring) {
     registration.bgid = id_;
     const int r = io_uring_register_buf_ring(ring.ring_.get(), &registration, 0);
     if (r < 0) return base::system_error(r, "io_uring buffers");
-    for (; given_ < std::min(count_, given_first); ++given_) provide(static_cast<uint16_t>(given_));
+    for (; given_ < given_first(); ++given_) provide(static_cast<uint16_t>(given_));
     return {};
+}
+
+uint32_t BufferGroup::given_first() const {
+    constexpr uint32_t hot_bytes = 512 * 1024;
+    return std::min(count_, std::clamp(hot_bytes / bytes_each_, uint32_t{4}, uint32_t{16}));
 }
 
 bool BufferGroup::grow() {

@@ -18,6 +18,7 @@
 struct io_uring;
 struct io_uring_sqe;
 struct io_uring_buf;
+struct msghdr;
 struct sockaddr;
 
 namespace net {
@@ -30,6 +31,7 @@ enum class Op : uint8_t {
     Mailbox,
     ReceiveSmall,
     ReceiveLarge,
+    ReceiveBulk,
     Send,
     Connect,
 };
@@ -93,6 +95,8 @@ class Ring {
     void receive(Tag tag, int fd, uint16_t group, bool multishot, bool poll_first);
     /// `bytes` stay where they are until the completion.
     void send(Tag tag, int fd, std::span<const uint8_t> bytes);
+    /// `message` and what it names stay where they are until the completion.
+    void send(Tag tag, int fd, const msghdr& message);
     /// `address` stays where it is until the completion.
     void connect(Tag tag, int fd, const sockaddr* address, uint32_t length);
     /// One completion for each time that `fd` becomes readable.
@@ -164,7 +168,8 @@ class BufferGroup {
   private:
     void provide(uint16_t buffer);
 
-    static constexpr uint32_t given_first = 16;
+    /// 16, or fewer of those that are larger than a level 1 cache.
+    uint32_t given_first() const;
 
     uint16_t id_;
     uint16_t tail_ = 0;

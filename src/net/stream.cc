@@ -174,12 +174,15 @@ void Stream::resume() {
 void Stream::arm_receive() {
     if ((ops_ & op_receive) != 0 || ended_ || paused_ || held_ || starved_) return;
     if (state_ != State::Open && state_ != State::Draining) return;
-    const Op op = buffers_ == BufferKind::Small ? Op::ReceiveSmall : Op::ReceiveLarge;
     armed_buffers_ = buffers_;
     armed_multishot_ = mode_ == ReceiveMode::Multishot && !backed_up_;
     ops_ |= op_receive;
-    loop_.ring_->receive({op, generation_, slot_}, fd_, loop_.group(buffers_).id(),
-                         armed_multishot_, poll_first_);
+    loop_.ring_->receive(receive_tag(), fd_, loop_.group(buffers_).id(), armed_multishot_,
+                         poll_first_);
+}
+
+Tag Stream::receive_tag() const {
+    return {receive_op(armed_buffers_), generation_, slot_};
 }
 
 void Stream::on_receive(const Completion& completion, BufferGroup& group) noexcept {
@@ -240,6 +243,10 @@ void Stream::receive_ended(int result) {
             return arm_receive();
         case ENOBUFS:
             if (loop_.group(armed_buffers_).grow()) return arm_receive();
+            if (armed_buffers_ == BufferKind::Bulk) {
+                buffers_ = BufferKind::Large;
+                return arm_receive();
+            }
             ++loop_.counters_.buffer_starvations;
             return loop_.add_starved(*this);
         case EAGAIN:
@@ -313,13 +320,19 @@ void Stream::send(Chunk chunk) {
     base::check(!shutdown_wanted_);
     if (outgoing_ == nullptr) outgoing_ = loop_.lend_queue();
     outgoing_->push(std::move(chunk));
-    if (state_ == State::Open && (ops_ & op_send) == 0 && !retrying_) start_send();
+    // At the end of the turn, together with what is still to come in it.
+    if (state_ == State::Open && (ops_ & op_send) == 0 && !retrying_) loop_.enqueue(*this);
 }
 
 void Stream::start_send() {
     ops_ |= op_send;
-    loop_.ring_->send({Op::Send, generation_, slot_}, fd_,
-                      outgoing_->front().bytes().subspan(outgoing_->sent));
+    const Tag tag{Op::Send, generation_, slot_};
+    outgoing_->in_flight = outgoing_->count;
+    if (outgoing_->count == 1) {
+        loop_.ring_->send(tag, fd_, outgoing_->front().bytes().subspan(outgoing_->sent));
+    } else {
+        loop_.ring_->send(tag, fd_, outgoing_->gather());
+    }
 }
 
 void Stream::on_sent(int result) noexcept {
@@ -333,11 +346,9 @@ void Stream::on_sent(int result) noexcept {
 
     const auto size = static_cast<size_t>(result);
     loop_.counters_.bytes_sent += size;
-    outgoing_->sent += size;
-    if (outgoing_->sent < outgoing_->front().size()) return start_send();
-    outgoing_->pop();
+    if (outgoing_->take(size) > 0) return start_send();
     if (outgoing_->count > 0) {
-        start_send();
+        loop_.enqueue(*this);
     } else {
         loop_.return_queue(std::exchange(outgoing_, nullptr));
         if (shutdown_wanted_) return queue_empty();
@@ -371,8 +382,8 @@ void Stream::send_failed(int result) {
 
 void Stream::drop_queue() {
     if (outgoing_ == nullptr) return;
-    // The kernel may still read the chunk in flight.
-    const uint32_t kept = (ops_ & op_send) != 0 ? 1 : 0;
+    // The kernel may still read what is in flight.
+    const uint32_t kept = (ops_ & op_send) != 0 ? outgoing_->in_flight : 0;
     while (outgoing_->count > kept) {
         const uint32_t last = (outgoing_->first + --outgoing_->count) % chunks_queued_max;
         outgoing_->chunks[last] = Chunk();
@@ -461,10 +472,13 @@ void Stream::run_work() noexcept {
         (paused_ || armed_buffers_ != buffers_)) {
         cancelling_ = true;
         if (paused_) backed_up_ = true;
-        const Op op = armed_buffers_ == BufferKind::Small ? Op::ReceiveSmall : Op::ReceiveLarge;
-        loop_.ring_->cancel({op, generation_, slot_});
+        loop_.ring_->cancel(receive_tag());
     }
     if (state_ == State::Open && !paused_ && (held_ || end_held_)) deliver_held();
+    if (outgoing_ != nullptr && (ops_ & op_send) == 0 && !retrying_ &&
+        (state_ == State::Open || state_ == State::Draining)) {
+        start_send();
+    }
 }
 
 void Stream::retry() noexcept {

@@ -23,6 +23,7 @@ namespace net {
 class BufferGroup;
 class EventLoop;
 struct Completion;
+struct Tag;
 
 /// The owner's side of a stream. Default thread: the stream's worker.
 class StreamHandler {
@@ -35,7 +36,7 @@ class StreamHandler {
     virtual void on_data(std::span<uint8_t> bytes) noexcept = 0;
     /// The peer sent FIN. Writing goes on working.
     virtual void on_end() noexcept = 0;
-    /// A queued chunk was sent: can_send() is true.
+    /// What went out as one message was sent: can_send() is true.
     virtual void on_writable() noexcept = 0;
     /// The last call. `error` is {None} after close() or finish(), else what broke the stream.
     virtual void on_closed(base::Error error) noexcept = 0;
@@ -51,7 +52,10 @@ enum class ReceiveMode : uint8_t {
     OneShot,
 };
 
-enum class BufferKind : uint8_t { Small, Large };
+/// Small for heads, Large for about one TLS record, Bulk for the middle of large bodies: where
+/// those run out, Large ones serve.
+enum class BufferKind : uint8_t { Small, Large, Bulk };
+constexpr size_t buffer_kinds = 3;
 
 class Stream {
   public:
@@ -69,8 +73,9 @@ class Stream {
     void resume();
     bool paused() const;
 
-    /// At most chunks_queued_max chunks wait, one of them in flight.
-    static constexpr size_t chunks_queued_max = 4;
+    /// At most chunks_queued_max chunks wait, those in flight included: what waits at the end of a
+    /// turn goes out as one message.
+    static constexpr size_t chunks_queued_max = 16;
     bool can_send() const;
     /// Chunks that wait, the one in flight included: what back-pressure is measured by.
     size_t queued() const;
@@ -135,9 +140,11 @@ class Stream {
     void start_connect(const Address& address, uint64_t timeout_ms);
     void submit_connect();
     void arm_receive();
+    Tag receive_tag() const;
     void receive_ended(int result);
     void hold(std::span<const uint8_t> bytes);
     void deliver_held();
+    /// All that is queued, as one operation.
     void start_send();
     void drop_queue();
     void send_failed(int result);

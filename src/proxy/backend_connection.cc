@@ -47,6 +47,9 @@ void BackendConnection::on_connected() noexcept {
 }
 
 void BackendConnection::on_data(std::span<uint8_t> bytes) noexcept {
+    // A server that fills a buffer has more to say.
+    const bool bulk = bytes.size() >= net::large_buffer_bytes && !pool_.loop().chunks().scarce();
+    stream_->set_buffers(bulk ? net::BufferKind::Bulk : net::BufferKind::Large);
     if (user_ != nullptr) {
         user_->on_backend_data(bytes);
         return;

@@ -25,6 +25,7 @@ inline LoopOptions small_loop() {
     options.cq_entries = 256;
     options.small_buffers = 32;
     options.large_buffers = 16;
+    options.bulk_buffers = 4;
     return options;
 }
 
@@ -35,6 +36,7 @@ inline LoopOptions tiny_loop() {
     options.cq_entries = 16;
     options.small_buffers = 4;
     options.large_buffers = 4;
+    options.bulk_buffers = 4;
     return options;
 }
 
