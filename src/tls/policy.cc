@@ -42,10 +42,11 @@ bool apply_policy(SSL_CTX* context, Policy policy) {
                                      SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                      SSL_OP_ENABLE_MIDDLEBOX_COMPAT | SSL_OP_NO_SSLv3 |
                                      SSL_OP_NO_TLSv1 | SSL_OP_NO_TLSv1_1);
-    // An idle connection holds no record buffers; write() may move on to another buffer.
+    // An idle connection holds no record buffers; write() may move on to another buffer; the chain
+    // is what the certificate's file says, never built anew from a store in each handshake.
     SSL_CTX_clear_mode(context, SSL_CTX_get_mode(context));
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                  SSL_MODE_AUTO_RETRY);
+                                  SSL_MODE_AUTO_RETRY | SSL_MODE_NO_AUTO_CHAIN);
     // Tickets are stateless: no cache of sessions, one ticket per handshake (the second one that
     // OpenSSL sends by default costs 8% of a handshake).
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
