@@ -150,7 +150,8 @@ def run(arguments, bed):
                 wait_until_serving(bed, *lasting[peer])
         for number in range(arguments.rounds):
             for work in arguments.work:
-                for peer in arguments.only:
+                # Turn and turn about: who goes first meets other caches than who goes last.
+                for peer in arguments.only if number % 2 == 0 else arguments.only[::-1]:
                     if work.startswith("idle"):
                         fresh, port = bed.start(peer)
                         try:
@@ -170,17 +171,25 @@ def run(arguments, bed):
 
 
 def print_table(values, settled):
-    print("Medians; × is the ratio to the best of the others and to nginx (below 1: less is used).")
+    print("Medians; × is the median of the rounds' ratios to the best of the others and to nginx "
+          "(below 1: less is used).")
+
+    def ratio(rounds, others):
+        """A machine that is shared drifts: only what was measured in one round is compared."""
+        return statistics.median(mine / theirs for mine, theirs in zip(rounds, others))
+
     for work, peers in values.items():
         unit, meaning = WORKS[work]
         medians = {peer: statistics.median(rounds) for peer, rounds in peers.items()}
         print(f"\n{work}: {meaning}, {unit}")
         for peer, median in sorted(medians.items(), key=lambda item: item[1]):
-            others = [value for name, value in medians.items() if name != peer]
-            ratio = f"{median / min(others):6.2f}×" if others else "      -"
-            nginx = f"{median / medians['nginx']:6.2f}×" if "nginx" in medians else "      -"
+            others = [rounds for name, rounds in peers.items() if name != peer]
+            best = (f"{max(ratio(peers[peer], rounds) for rounds in others):6.2f}×"
+                    if others else "      -")
+            nginx = (f"{ratio(peers[peer], peers['nginx']):6.2f}×"
+                     if "nginx" in peers else "      -")
             spread = (max(peers[peer]) - min(peers[peer])) / median * 100
-            print(f"  {peer:8} {median:12.2f}   best other {ratio}   nginx {nginx}   "
+            print(f"  {peer:8} {median:12.2f}   best other {best}   nginx {nginx}   "
                   f"spread {spread:4.1f} %")
     if settled:
         print("\nTLS: " + "; ".join(f"{peer} {what}" for peer, what in sorted(settled.items())))
