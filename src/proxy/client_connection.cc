@@ -125,17 +125,25 @@ void ClientConnection::block_if_pending() {
 
 void ClientConnection::resume() {
     if (pending_.empty() && !stream_->paused() && !(session_ && session_->has_input())) return;
-    resume_wanted_ = true;
+    run_soon();
+}
+
+void ClientConnection::run_soon() {
+    run_wanted_ = true;
     worker_.loop.defer(*this);
 }
 
 void ClientConnection::run_deferred() noexcept {
-    resume_wanted_ = false;
+    run_wanted_ = false;
     if (dead_) {
         delete this;
         return;
     }
     if (state_ == State::Finishing) return;
+    if (leaving_) {
+        finish();
+        return;
+    }
     if (!pending_.empty()) {
         const size_t used = http1_.on_bytes(pending_);
         pending_.erase(0, used);
@@ -158,6 +166,8 @@ void ClientConnection::on_end() noexcept {
         stream_->close();
         return;
     }
+    has_ended_ = true;
+    if (leaving_) return part();
     // FIN without close_notify (RFC 8446 6.1): whether that is an error depends on the message.
     peer_ended(!session_);
 }
@@ -272,7 +282,17 @@ void ClientConnection::finish() {
             push_out();
         }
     }
-    if (state_ == State::Finishing) return;  // aborted on the way
+    if (state_ != State::Finishing) part();  // else aborted on the way
+}
+
+void ClientConnection::leave() {
+    if (state_ != State::Open || leaving_) return;
+    if (has_ended_) return part();
+    leaving_ = true;
+    run_soon();
+}
+
+void ClientConnection::part() {
     state_ = State::Finishing;
     timer_.cancel();
     stream_->finish();
@@ -293,7 +313,7 @@ void ClientConnection::on_closed(base::Error) noexcept {
     state_ = State::Finishing;
     http1_.on_gone();
     timer_.cancel();
-    if (resume_wanted_) {
+    if (run_wanted_) {
         dead_ = true;  // queued in this turn: run_deferred() does it
     } else {
         delete this;

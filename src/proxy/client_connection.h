@@ -49,6 +49,10 @@ class ClientConnection final : public net::StreamHandler, public net::Deferred {
     void set_bulk(bool bulk);
     /// Everything that was flushed is sent, then close_notify and FIN; input is discarded.
     void finish();
+    /// The client has ended its side and is owed nothing: finish() at the end of this turn, unless
+    /// its FIN is there by then. Nobody would read our close_notify, and a closed socket answers it
+    /// with a reset.
+    void leave();
     /// Cuts the connection such that the client cannot take what it got for complete.
     void abort();
     bool closing() const { return state_ == State::Finishing; }
@@ -79,6 +83,9 @@ class ClientConnection final : public net::StreamHandler, public net::Deferred {
     void peer_ended(bool clean);
     void seal(std::span<const uint8_t> plaintext);
     void push_out();
+    void run_soon();
+    /// The stream's orderly end: what is queued, FIN.
+    void part();
 
     WorkerContext& worker_;
     net::Stream* stream_;
@@ -93,7 +100,9 @@ class ClientConnection final : public net::StreamHandler, public net::Deferred {
     uint16_t public_port_;
     State state_;
     bool bulk_ = false;
-    bool resume_wanted_ = false;
+    bool run_wanted_ = false;  // run_deferred() is on its way
+    bool leaving_ = false;
+    bool has_ended_ = false;  // the client's FIN came
     bool dead_ = false;
     std::string pending_;
     std::string address_;

@@ -283,7 +283,7 @@ void Http1Connection::on_end(bool clean) {
     switch (state_) {
         case State::Head:
             // Between messages, or in the middle of a head that nobody will finish.
-            client_.finish();
+            client_.leave();
             return;
         case State::Body:
             // The body broke off: the backend must not take it for whole (H1-55, TL-28).
