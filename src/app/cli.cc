@@ -31,28 +31,52 @@ Files:
 
 Exit codes: 0 ok, 1 refused configuration or failed start, 2 wrong usage)";
 
+constexpr const char* check_footer =
+    R"(Prints a line for each mistake, with its file and line, and what to write instead.
+Exit codes: 0 ok, 1 the configuration would be refused, 2 wrong usage)";
+
 }  // namespace
 
 bool parse_command_line(int argc, char** argv, CommandLine& line, int& exit_code) {
     CLI::App cli{description, "mdfront"};
     cli.footer(footer);
-    cli.require_subcommand(1);
-    cli.fallthrough();
-    cli.add_option("-c,--config", line.config, "The configuration file")
-        ->type_name("FILE")
-        ->capture_default_str();
+    cli.allow_extras();
     cli.set_help_flag("-h,--help", "This text");
-    const auto verb = [&](const char* name, const char* text, CommandLine::Verb value) {
-        cli.add_subcommand(name, text)->callback([&line, value] { line.verb = value; });
+    const auto takes_config = [&](CLI::App& command) {
+        command.add_option("-c,--config", line.config, "The configuration file")
+            ->type_name("FILE")
+            ->capture_default_str();
     };
-    verb("run", "Serve in the foreground until a signal ends it", CommandLine::Verb::Run);
-    verb("check",
-         "Read the configuration and all it names, and tell what is wrong; changes nothing",
-         CommandLine::Verb::Check);
-    verb("version", "The version", CommandLine::Verb::Version);
+    const auto verb = [&](const char* name, const char* text, CommandLine::Verb value) {
+        CLI::App* command = cli.add_subcommand(name, text);
+        command->callback([&line, value] { line.verb = value; });
+        command->allow_extras(false);
+        return command;
+    };
+    takes_config(cli);
+    CLI::App* run =
+        verb("run", "Serve in the foreground until a signal ends it", CommandLine::Verb::Run);
+    takes_config(*run);
+    CLI::App* check = verb(
+        "check", "Read the configuration and all it names, and tell what is wrong; changes nothing",
+        CommandLine::Verb::Check);
+    takes_config(*check);
+    check->footer(check_footer);
+    verb("version", "The version", CommandLine::Verb::Version)->footer("");
     try {
         cli.parse(argc, argv);
-        return true;
+        const std::vector<std::string> unknown = cli.remaining();
+        if (!unknown.empty()) {
+            fmt::print(stderr, "mdfront: {}: no such {}; ", unknown.front(),
+                       unknown.front().starts_with('-') ? "option" : "command");
+        } else if (cli.get_subcommands().empty()) {
+            fmt::print(stderr, "mdfront: no command; ");
+        } else {
+            return true;
+        }
+        fmt::print(stderr, "there are run, check and version (mdfront --help tells more)\n");
+        exit_code = exit_usage;
+        return false;
     } catch (const CLI::ParseError& error) {
         // CLI11 has codes of its own above 100; 0 is help.
         exit_code = cli.exit(error) == 0 ? exit_ok : exit_usage;

@@ -66,6 +66,18 @@ def test_wrong_usage_exits_with_2(arguments):
     assert done.stderr
 
 
+def test_an_unknown_command_is_named_and_the_known_ones_are_told():
+    done = run_command("fly")
+    assert "fly: no such command" in done.stderr
+    for verb in ("run", "check", "version"):
+        assert verb in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["run", "check"])
+def test_the_help_of_a_command_tells_its_options(verb):
+    assert "--config" in run_command(verb, "--help").stdout
+
+
 @pytest.mark.core
 def test_a_good_configuration_passes_and_nothing_is_written(check, good, folder):
     done = check(good)

@@ -44,7 +44,8 @@ thead th { border-top: 0; color: var(--quiet); font-size: .85rem; font-weight: 6
   white-space: nowrap; }
 tbody th { font-weight: 600; }
 td small { display: block; color: var(--quiet); }
-.names { overflow-wrap: anywhere; }
+.names { overflow-wrap: anywhere; min-width: 11rem; }
+td time, td .when { white-space: nowrap; }
 .state { display: inline-block; border-radius: 1rem; padding: .05rem .65rem; font-size: .85rem;
   font-weight: 600; }
 .good { color: var(--good); background: var(--good-ground); }
