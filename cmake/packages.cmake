@@ -9,6 +9,7 @@ find_package(nlohmann_json REQUIRED)
 pkg_check_modules(liburing REQUIRED IMPORTED_TARGET liburing)
 pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)
 pkg_check_modules(cares REQUIRED IMPORTED_TARGET libcares)
+pkg_check_modules(seccomp REQUIRED IMPORTED_TARGET libseccomp)
 
 # Debian's node-llhttp carries the generated C sources; the parser is compiled from them in strict mode.
 find_path(LLHTTP_SOURCES llhttp.c PATHS /usr/share/llhttp NO_DEFAULT_PATH REQUIRED)

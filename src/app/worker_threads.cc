@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 
+#include "app/confinement.h"
+
 namespace app {
 
 WorkerThreads::~WorkerThreads() {
@@ -28,6 +30,8 @@ void WorkerThreads::run(WorkerPlan plan, Thread& own) {
             worker.reset();
         }
     }
+
+    if (worker) confine_thread();  // all that it needs is open; it serves nobody yet
 
     std::unique_lock lock(mutex_);
     own.worker = worker.get();
