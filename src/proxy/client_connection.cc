@@ -1,5 +1,7 @@
 #include "proxy/client_connection.h"
 
+#include "tls/handshake_pool.h"
+
 namespace proxy {
 
 ClientConnection::ClientConnection(WorkerContext& worker, net::Stream& stream,
@@ -40,9 +42,19 @@ void ClientConnection::on_data(std::span<uint8_t> bytes) noexcept {
         block_if_pending();
         return;
     }
+    if (lent_) {
+        // Nothing is due from a client that waits for our flight; it is early, or wants to do harm.
+        pending_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        stream_->pause();
+        return;
+    }
+    feed_session(bytes);
+}
+
+void ClientConnection::feed_session(std::span<const uint8_t> bytes) {
     session_->feed(bytes);
     read_session();
-    if (state_ != State::Finishing) session_->keep_input();
+    if (state_ != State::Finishing && !lent_) session_->keep_input();
 }
 
 /// Opens what was fed until it is used up or the protocol cannot take more.
@@ -78,6 +90,10 @@ void ClientConnection::read_session() {
                 if (!http1_.is_waiting_for_response()) push_out();
                 block_if_pending();
                 return;
+            case tls::Session::State::NeedSlowKey:
+                push_out();
+                lend_session();
+                return;
             case tls::Session::State::Closed:
                 push_out();
                 peer_ended(true);
@@ -91,6 +107,41 @@ void ClientConnection::read_session() {
                 return;
         }
     }
+}
+
+void ClientConnection::lend_session() {
+    if (state_ == State::Finishing) return;
+    session_->keep_input();
+    lent_ = true;
+    // Called on the pool's thread. We are there until then: see on_closed().
+    const bool taken = worker_.options.tls.handshake_pool->submit(
+        *session_, [this] { worker_.loop.mailbox().post([this] { take_session_back(); }); });
+    if (taken) return;
+    lent_ = false;
+    base::log_debug("tls", address(), "too many handshakes with slow keys wait");
+    state_ = State::Finishing;
+    stream_->close();
+}
+
+void ClientConnection::take_session_back() {
+    lent_ = false;
+    if (dead_) {
+        if (!run_wanted_) delete this;
+        return;
+    }
+    if (state_ == State::Finishing) return;
+    const std::string early = std::exchange(pending_, {});
+    read_session();  // what the pool made goes out
+    if (state_ == State::Finishing) return;
+    if (lent_) {
+        pending_ = early;  // the second hello of a retried handshake was there already
+        return;
+    }
+    if (!early.empty()) {
+        feed_session({reinterpret_cast<const uint8_t*>(early.data()), early.size()});
+    }
+    const bool has_room = state_ != State::Finishing && !http1_.is_full(pending_.size());
+    if (has_room && !lent_ && stream_->paused()) stream_->resume();
 }
 
 void ClientConnection::handshake_done() {
@@ -136,10 +187,10 @@ void ClientConnection::run_soon() {
 void ClientConnection::run_deferred() noexcept {
     run_wanted_ = false;
     if (dead_) {
-        delete this;
+        if (!lent_) delete this;
         return;
     }
-    if (state_ == State::Finishing) return;
+    if (state_ == State::Finishing || lent_) return;
     if (leaving_) {
         finish();
         return;
@@ -313,8 +364,9 @@ void ClientConnection::on_closed(base::Error) noexcept {
     state_ = State::Finishing;
     http1_.on_gone();
     timer_.cancel();
-    if (run_wanted_) {
-        dead_ = true;  // queued in this turn: run_deferred() does it
+    if (lent_ && worker_.options.tls.handshake_pool->withdraw(*session_)) lent_ = false;
+    if (run_wanted_ || lent_) {
+        dead_ = true;  // queued in this turn: run_deferred() does it; or take_session_back()
     } else {
         delete this;
     }

@@ -3,9 +3,14 @@
 //
 //   Handshaking ─▶ Open ─▶ Finishing ─▶ (deleted in on_closed)
 //
+// A handshake with a slow key lends the session to the handshake pool for one step. Meanwhile the
+// client may go or its time run out: if the pool is at work on the session by then, the connection
+// is deleted when it comes back.
+//
 // Incoming plaintext that the protocol cannot use yet waits in pending_, never more than one head
-// and one record; while it waits the stream is paused. Outgoing pieces are gathered within one call
-// from the loop and sealed into as few records as possible by flush().
+// and one record; while it waits the stream is paused. So does ciphertext for a lent session.
+// Outgoing pieces are gathered within one call from the loop and sealed into as few records as
+// possible by flush().
 #pragma once
 
 #include <memory>
@@ -76,7 +81,10 @@ class ClientConnection final : public net::StreamHandler, public net::Deferred {
     enum class State : uint8_t { Handshaking, Open, Finishing };
 
     static void on_timer(void* self) noexcept;
+    void feed_session(std::span<const uint8_t> bytes);
     void read_session();
+    void lend_session();
+    void take_session_back();
     void handshake_done();
     void deliver(std::span<const uint8_t> bytes);
     void block_if_pending();
@@ -104,6 +112,7 @@ class ClientConnection final : public net::StreamHandler, public net::Deferred {
     bool leaving_ = false;
     bool has_ended_ = false;  // the client's FIN came
     bool dead_ = false;
+    bool lent_ = false;  // the handshake pool has session_: not to be touched
     std::string pending_;
     std::string address_;
 };

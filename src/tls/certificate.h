@@ -52,6 +52,9 @@ struct Certificate {
     std::string ocsp_url;              // first AIA entry, may be empty
     bool fallback = false;  // stands in until the real one is there: requests over it get 503
 
+    /// A signature takes milliseconds (RSA 3072: 2, RSA 4096: 5; RSA 2048 and P-256: 0.3 and less):
+    /// not on a worker where there is a HandshakePool.
+    bool has_slow_key() const { return key_type == KeyType::Rsa && key_bits >= 3072; }
     /// A name of the certificate covers `name` (exact or one-label wildcard).
     bool covers(std::string_view name) const;
 };

@@ -54,7 +54,8 @@ int on_acme_hello(SSL* ssl, int* alert, const ClientHello& hello, WorkerTls& wor
 
 /// Called twice if the client was asked to retry (RFC 8446 4.1.4): the second one counts.
 int on_client_hello(SSL* ssl, int* alert, void* arg) {
-    auto& worker = *static_cast<WorkerTls*>(arg);
+    (void)arg;
+    WorkerTls& worker = SslSession::from(ssl).worker();
     const ClientHello hello(ssl);
     Handshake& handshake = handshake_of(ssl);
     handshake.abilities = ClientAbilities(ssl);
@@ -88,27 +89,37 @@ int on_server_name(SSL* ssl, int* alert, void* arg) {
     return handshake_of(ssl).server_name.empty() ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_OK;
 }
 
-/// Presents what choose_certificate() found. 0 ends the handshake with internal_error.
-int on_certificate(SSL* ssl, void* arg) {
-    auto& worker = *static_cast<WorkerTls*>(arg);
-    Handshake& handshake = handshake_of(ssl);
-    if (!handshake.challenge) handshake.choose_certificate(version_of(ssl));
-    // After a retry request this is called again, mostly with the same outcome.
-    if (handshake.installed == handshake.certificate.get()) return 1;
+/// Makes the chosen certificate the SSL's own. False: `handshake.error` says why not.
+bool install_certificate(SSL* ssl, Handshake& handshake, CertificateCache& cache) {
+    // After a retry request the choice is made again, mostly with the same outcome.
+    if (handshake.installed == handshake.certificate.get()) return true;
     if (handshake.installed != nullptr) SSL_certs_clear(ssl);
-    const DecodedCertificate* decoded = worker.cache.get(handshake.certificate);
+    const DecodedCertificate* decoded = cache.get(handshake.certificate);
     if (decoded == nullptr) {
         handshake.error = "the certificate cannot be decoded: " + take_error_text();
-        return 0;
+        return false;
     }
     // One call, one look for the key's type; its check that key and certificate match is cheap.
     if (SSL_use_cert_and_key(ssl, decoded->leaf.get(), decoded->key.get(), decoded->chain.get(),
                              1) != 1) {
         handshake.error = "the certificate cannot be used: " + take_error_text();
-        return 0;
+        return false;
     }
     handshake.installed = handshake.certificate.get();
-    return 1;
+    return true;
+}
+
+/// Presents what choose_certificate() found. 0 ends the handshake with internal_error; below 0
+/// stops it with SSL_ERROR_WANT_X509_LOOKUP, and this is called again when it goes on. Then all is
+/// installed, and what follows up to the signature (suite, staple, ALPN) needs the session alone.
+int on_certificate(SSL* ssl, void* arg) {
+    (void)arg;
+    Handshake& handshake = handshake_of(ssl);
+    if (handshake.using_slow_key) return 1;
+    WorkerTls& worker = SslSession::from(ssl).worker();
+    if (!handshake.challenge) handshake.choose_certificate(version_of(ssl));
+    if (!install_certificate(ssl, handshake, worker.cache)) return 0;
+    return worker.has_pool && handshake.certificate->has_slow_key() ? -1 : 1;
 }
 
 int on_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_size,
@@ -218,10 +229,10 @@ void Handshake::choose_certificate(Version version) {
     staple = chosen < set->staples.size() ? set->staples[chosen] : nullptr;
 }
 
-void install_callbacks(SSL_CTX* context, WorkerTls& worker) {
-    SSL_CTX_set_client_hello_cb(context, on_client_hello, &worker);
+void install_callbacks(SSL_CTX* context) {
+    SSL_CTX_set_client_hello_cb(context, on_client_hello, nullptr);
     SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
-    SSL_CTX_set_cert_cb(context, on_certificate, &worker);
+    SSL_CTX_set_cert_cb(context, on_certificate, nullptr);
     SSL_CTX_set_alpn_select_cb(context, on_alpn, nullptr);
     SSL_CTX_set_tlsext_status_cb(context, on_status_request);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket_key);

@@ -20,14 +20,15 @@ struct Handshake {
     std::string server_name;                 // normalised
     const Certificate* installed = nullptr;  // in the SSL
     bool challenge = false;
-    std::string error;  // why a callback refused; says more than OpenSSL's reason
+    bool using_slow_key = false;  // in Session::use_slow_key(): maybe on another thread
+    std::string error;            // why a callback refused; says more than OpenSSL's reason
 
     /// ECDSA if the client can verify it, else the first that it can verify, else the first
     /// (faults.md TL-35). Sets certificate and staple.
     void choose_certificate(Version version);
 };
 
-/// Registers the callbacks; `worker` must outlive the context.
-void install_callbacks(SSL_CTX* context, WorkerTls& worker);
+/// Registers the callbacks; they find their worker through the session.
+void install_callbacks(SSL_CTX* context);
 
 }  // namespace tls

@@ -73,7 +73,7 @@ int RingBio::read(BIO* bio, char* out, size_t size, size_t* done) {
     if (self.refused_) return 0;
     // While bytes wait in the spill nothing new is started: what OpenSSL writes next could not be
     // taken.
-    if (self.input_.empty() || !self.spill_.empty()) {
+    if (self.input_.empty() || !self.spill_.empty() || self.in_flight_) {
         BIO_set_retry_read(bio);
         return 0;
     }
@@ -92,7 +92,7 @@ int RingBio::write(BIO* bio, const char* data, size_t size, size_t* done) {
     if (*done > 0) {
         std::memcpy(self.output_.data() + self.produced_, data, *done);
         self.produced_ += *done;
-    } else if (self.spill_.size() + size <= spill_max) {
+    } else if (self.spill_.size() + size <= (self.in_flight_ ? flight_max : spill_max)) {
         self.spill_.insert(self.spill_.end(), data, data + size);
         *done = size;
     } else {

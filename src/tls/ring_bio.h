@@ -43,6 +43,11 @@ class RingBio {
     /// OpenSSL had something to write and no room for it, or waits until the spill is sent.
     bool wants_output() const { return wants_output_ || !spill_.empty(); }
 
+    /// Until end_flight() nothing is read, and all that is written is kept for open_output(): for a
+    /// step of the handshake that has no output at hand.
+    void begin_flight() { in_flight_ = true; }
+    void end_flight() { in_flight_ = false; }
+
     /// A peer that breaks our limits: from now on reading fails.
     void refuse_input() { refused_ = true; }
     bool refused() const { return refused_; }
@@ -56,6 +61,9 @@ class RingBio {
 
     // Records up to this size are taken even if there is no room, so that an alert is never lost.
     static constexpr size_t spill_max = 64;
+    // A server's flight: chain of 96 KiB (read_certificate()), staple of 64 KiB, and room for what
+    // has a few hundred bytes each.
+    static constexpr size_t flight_max = 256 * 1024;
 
     SslSession& session_;
     std::span<const uint8_t> input_;
@@ -65,6 +73,7 @@ class RingBio {
     std::vector<uint8_t> spill_;  // written when output_ was full
     bool wants_output_ = false;
     bool refused_ = false;
+    bool in_flight_ = false;
 };
 
 }  // namespace tls

@@ -8,8 +8,8 @@
 namespace tls {
 
 struct ServerContext::Impl {
-    Impl(const Snapshots& snapshots, size_t certificates_decoded_max)
-        : worker(snapshots, certificates_decoded_max) {}
+    Impl(const Snapshots& snapshots, const ContextOptions& options)
+        : worker(snapshots, options.certificates_decoded_max, options.handshake_pool != nullptr) {}
     WorkerTls worker;
 };
 
@@ -19,7 +19,7 @@ ServerContext::~ServerContext() = default;
 base::Result<std::unique_ptr<ServerContext>> ServerContext::create(const ContextOptions& options,
                                                                    const Snapshots& snapshots) {
     ERR_clear_error();
-    auto impl = std::make_unique<Impl>(snapshots, options.certificates_decoded_max);
+    auto impl = std::make_unique<Impl>(snapshots, options);
     WorkerTls& worker = impl->worker;
     if (!worker.library) return openssl_error("OpenSSL's default provider cannot be loaded");
     worker.ticket_cipher.reset(EVP_CIPHER_fetch(worker.library.get(), "AES-256-CBC", nullptr));
@@ -30,7 +30,7 @@ base::Result<std::unique_ptr<ServerContext>> ServerContext::create(const Context
     if (!apply_policy(worker.ssl_ctx.get(), options.policy)) {
         return openssl_error("OpenSSL refuses the TLS policy");
     }
-    install_callbacks(worker.ssl_ctx.get(), worker);
+    install_callbacks(worker.ssl_ctx.get());
     return std::unique_ptr<ServerContext>(new ServerContext(std::move(impl)));
 }
 

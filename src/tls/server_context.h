@@ -15,6 +15,8 @@
 
 namespace tls {
 
+class HandshakePool;
+
 /// Mozilla's server-side profiles: which versions, suites, groups and curves are offered.
 enum class Policy : uint8_t {
     Modern,        ///< TLS 1.3 only
@@ -31,6 +33,9 @@ struct Snapshots {
 struct ContextOptions {
     Policy policy = Policy::Intermediate;
     size_t certificates_decoded_max = 4096;
+    /// For slow keys: sessions say NeedSlowKey, and their owner submits them. Null: they sign
+    /// themselves, whatever it takes. Stopped before the context dies, destroyed after it.
+    HandshakePool* handshake_pool = nullptr;
 };
 
 /// Counts of one worker.

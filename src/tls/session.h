@@ -37,8 +37,11 @@ class Session {
         Ok,          ///< plaintext was produced, or (0 bytes) go on: call again
         NeedInput,   ///< all that was fed is used up
         NeedOutput,  ///< the output has no room: send it and call again
-        Closed,      ///< the peer sent close_notify
-        Failed,      ///< fatal: send what stands in the output (an alert), then close. See error()
+        /// The next step signs with a slow key: have use_slow_key() called, by a HandshakePool,
+        /// then call again. Only from a ServerContext that was told of a pool.
+        NeedSlowKey,
+        Closed,  ///< the peer sent close_notify
+        Failed,  ///< fatal: send what stands in the output (an alert), then close. See error()
     };
     struct Read {
         State state;
@@ -59,6 +62,11 @@ class Session {
     /// many.
     virtual Read read(std::span<uint8_t> plaintext, std::span<uint8_t> output,
                       size_t& produced) = 0;
+
+    /// Takes the step for which read() said NeedSlowKey; milliseconds long. Any thread, while no
+    /// other one uses the session or destroys it. What it wrote, or why it failed, comes out of the
+    /// next read(), on the session's own thread. No input is used: call keep_input() before.
+    virtual void use_slow_key() = 0;
 
     /// Seals all of `plaintext` (1..16384 bytes) into one or more records in `output`, which has
     /// room for plaintext.size() + overhead_max; gives the bytes written, 0 if the session has

@@ -104,6 +104,8 @@ Session::Read SslSession::stopped(int result) {
             return {ring_.wants_output() ? State::NeedOutput : State::NeedInput, 0};
         case SSL_ERROR_WANT_WRITE:
             return {State::NeedOutput, 0};
+        case SSL_ERROR_WANT_X509_LOOKUP:  // see on_certificate()
+            return {State::NeedSlowKey, 0};
         case SSL_ERROR_ZERO_RETURN:
             phase_ = Phase::Closed;
             ring_.drop_input();
@@ -112,6 +114,22 @@ Session::Read SslSession::stopped(int result) {
             if (ring_.refused()) return fail("too many KeyUpdates, renegotiations or alerts");
             return fail(take_error_text());
     }
+}
+
+void SslSession::use_slow_key() {
+    base::check(phase_ == Phase::Handshaking);
+    clear_errors();
+    handshake_.using_slow_key = true;
+    // Nothing is read: a second ClientHello, sent ahead, would have its callbacks run here.
+    ring_.begin_flight();
+    const int result = SSL_do_handshake(ssl_.get());
+    // The error queue is this thread's; SSL_do_handshake() fails again on the worker, without one.
+    if (result != 1 && ERR_peek_error() != 0 && handshake_.error.empty()) {
+        handshake_.error = take_error_text();
+    }
+    ERR_clear_error();
+    ring_.end_flight();
+    handshake_.using_slow_key = false;
 }
 
 Session::Read SslSession::fail(std::string text) {

@@ -1,6 +1,6 @@
 // A Session on OpenSSL's SSL object.
 //
-// Worker's thread; owned by a connection. Its context outlives it.
+// Worker's thread, but for use_slow_key(); owned by a connection. Its context outlives it.
 #pragma once
 
 #include "tls/handshake.h"
@@ -23,6 +23,7 @@ class SslSession final : public Session {
     void keep_input() override;
     bool has_input() const override;
     Read read(std::span<uint8_t> plaintext, std::span<uint8_t> output, size_t& produced) override;
+    void use_slow_key() override;
     size_t write(std::span<const uint8_t> plaintext, std::span<uint8_t> output) override;
     size_t close(std::span<uint8_t> output) override;
     bool handshake_done() const override { return done_; }
@@ -32,7 +33,11 @@ class SslSession final : public Session {
     /// For the callbacks.
     static SslSession& from(const SSL* ssl);
     Handshake& handshake() { return handshake_; }
-    WorkerTls& worker() { return worker_; }
+    /// Not for what runs in use_slow_key(), which may be another thread.
+    WorkerTls& worker() {
+        base::check(!handshake_.using_slow_key);
+        return worker_;
+    }
 
   private:
     // Handshaking -> Open -> (Closed | Failed); Handshaking -> Failed.

@@ -7,13 +7,17 @@
 
 namespace tls {
 
-/// Worker's thread only. Outlives its sessions.
+/// Worker's thread only, but for what OpenSSL shares between threads by itself: a handshake pool's
+/// thread works with SSLs of `ssl_ctx` in `library`, whose locks and reference counts allow that.
+/// Random generators and error queues are per thread; OpenSSL frees the former when the thread
+/// ends, which has to be before `library` goes. Outlives its sessions.
 struct WorkerTls {
-    WorkerTls(const Snapshots& snapshots, size_t certificates_decoded_max)
+    WorkerTls(const Snapshots& snapshots, size_t certificates_decoded_max, bool handshake_pool)
         : certificates(snapshots.certificates),
           challenges(snapshots.challenges),
           ticket_keys(snapshots.ticket_keys),
-          cache(library.get(), certificates_decoded_max) {}
+          cache(library.get(), certificates_decoded_max),
+          has_pool(handshake_pool) {}
 
     Library library;  // first: all that follows lives in it
     base::SnapshotReader<CertificateIndex> certificates;
@@ -23,6 +27,7 @@ struct WorkerTls {
     CipherPtr ticket_cipher;  // fetched once, not in each handshake
     SslCtxPtr ssl_ctx;
     TlsCounters counters;
+    const bool has_pool;  // sessions say NeedSlowKey
 };
 
 }  // namespace tls

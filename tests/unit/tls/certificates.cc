@@ -35,8 +35,8 @@ KeyRef make_key(const std::string& kind, int number) {
     EVP_PKEY* raw = nullptr;
     if (kind == "RSA") {
         raw = EVP_RSA_gen(2048);
-    } else if (kind == "RSA-1024") {
-        raw = EVP_RSA_gen(1024);
+    } else if (kind.starts_with("RSA-")) {
+        raw = EVP_RSA_gen(static_cast<size_t>(std::stoi(kind.substr(4))));
     } else if (kind == "Ed25519") {
         raw = EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519");
     } else {

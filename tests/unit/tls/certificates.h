@@ -16,7 +16,7 @@ namespace test {
 using X509Ref = std::shared_ptr<X509>;
 using KeyRef = std::shared_ptr<EVP_PKEY>;
 
-/// "P-256", "P-384", "P-521", "RSA" (2048), "RSA-1024", "Ed25519", "secp256k1". Kept and shared:
+/// "P-256", "P-384", "P-521", "RSA" (2048), "RSA-<bits>", "Ed25519", "secp256k1". Kept and shared:
 /// making RSA keys is slow.
 KeyRef make_key(const std::string& kind, int number = 0);
 

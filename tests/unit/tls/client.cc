@@ -197,8 +197,8 @@ bool connect(Client& client, Server& server) {
     return client.done() && server.session().handshake_done();
 }
 
-World::World(tls::Policy policy) {
-    auto made = tls::ServerContext::create({.policy = policy}, snapshots);
+World::World(tls::Policy policy, tls::HandshakePool* pool) {
+    auto made = tls::ServerContext::create({.policy = policy, .handshake_pool = pool}, snapshots);
     REQUIRE(made.ok());
     context = std::move(*made);
 }

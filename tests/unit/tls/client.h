@@ -94,7 +94,8 @@ void pump(Client& client, Server& server);
 
 /// A world with snapshots and one context.
 struct World {
-    explicit World(tls::Policy policy = tls::Policy::Intermediate);
+    explicit World(tls::Policy policy = tls::Policy::Intermediate,
+                   tls::HandshakePool* pool = nullptr);
     void set(const std::vector<std::string>& names,
              std::vector<std::shared_ptr<const tls::Certificate>> certificates,
              std::vector<std::shared_ptr<const tls::Der>> staples = {});
