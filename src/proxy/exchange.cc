@@ -178,7 +178,10 @@ bool Exchange::try_replay() {
     if (lost_before_connect_) {
         if (++servers_tried_ >= backend_->servers.size()) return false;
     } else {
-        if (replayed_ || !lost_reused_ || (body_begun_ && !idempotent_)) return false;
+        // Of a request that is not idempotent nothing may have been sent that a server acts on: a
+        // byte of its body, or all of a request without one (RFC 9110 9.2.2).
+        const bool may_act = body_begun_ || request_ended_;
+        if (replayed_ || !lost_reused_ || (may_act && !idempotent_)) return false;
         replayed_ = true;
     }
     BackendConnection* next = lease(true);

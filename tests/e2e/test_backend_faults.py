@@ -324,7 +324,8 @@ def test_be_15_a_get_is_replayed_when_a_kept_connection_turns_out_to_be_closed(f
     assert [len(one.requests) for one in backend.connections] == [2, 2]
 
 
-def test_be_15_a_post_whose_body_was_sent_is_not_replayed(front, backend):
+@pytest.mark.parametrize("body", [b"once", b""])
+def test_be_15_a_post_that_was_sent_whole_is_not_replayed(front, backend, body):
     def one_then_reset(connection):
         connection.read_request()
         connection.answer()
@@ -334,7 +335,7 @@ def test_be_15_a_post_whose_body_was_sent_is_not_replayed(front, backend):
     backend.script = then_ok(one_then_reset)
     with front.connect() as client:
         assert client.exchange().status == 200
-        assert client.exchange("POST", body=b"once").status == 502
+        assert client.exchange("POST", body=body).status == 502
         assert client.exchange().status == 200
     assert [request.method for request in backend.requests] == ["GET", "POST", "GET"]
 
