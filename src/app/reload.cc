@@ -29,7 +29,11 @@ std::vector<std::string> admin_of(const Setup& setup) {
 bool same_settings(const md::EngineSettings& a, const md::EngineSettings& b) {
     return a.check_interval == b.check_interval && a.initial_delay == b.initial_delay &&
            a.retry_delay == b.retry_delay && a.retry_failover == b.retry_failover &&
-           a.activation_delay == b.activation_delay && a.http_reachable == b.http_reachable &&
+           a.activation_delay == b.activation_delay && a.message_command == b.message_command &&
+           a.notify_command == b.notify_command &&
+           a.challenge_dns01_command == b.challenge_dns01_command &&
+           a.challenge_dns01_version == b.challenge_dns01_version &&
+           a.command_timeout == b.command_timeout && a.http_reachable == b.http_reachable &&
            a.https_reachable == b.https_reachable;
 }
 
@@ -37,10 +41,11 @@ bool same_settings(const md::EngineSettings& a, const md::EngineSettings& b) {
 bool same_domain(const md::Domain& a, const md::Domain& b) {
     const auto facts = [](const md::Domain& d) {
         return std::tie(d.names, d.contacts, d.auto_members, d.ca_urls, d.agreement, d.challenges,
-                        d.ca_certificate_file, d.external_account, d.profile, d.profile_mandatory,
-                        d.http_proxy, d.private_keys, d.must_staple, d.renew_mode, d.renew_window,
-                        d.warn_window, d.renew_via_ari, d.require_https, d.stapling,
-                        d.certificate_files, d.certificate_key_files, d.used, d.acme_tls_names);
+                        d.challenge_dns01_command, d.ca_certificate_file, d.external_account,
+                        d.profile, d.profile_mandatory, d.http_proxy, d.private_keys, d.must_staple,
+                        d.renew_mode, d.renew_window, d.warn_window, d.renew_via_ari,
+                        d.require_https, d.stapling, d.certificate_files, d.certificate_key_files,
+                        d.used, d.acme_tls_names);
     };
     return facts(a) == facts(b);
 }

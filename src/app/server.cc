@@ -71,17 +71,21 @@ bool Server::open_store() {
         base::log_error("app", directory, "{}", made.error().message());
         return false;
     }
-    auto store = md::FileStore::open(directory, files_, random_);
+    std::optional<md::StoreLocks> locks;
+    const base::Duration lock_wait = setup_->configuration.md.store_lock_wait;
+    if (lock_wait > base::Duration::zero()) locks.emplace(md::StoreLocks{lock_wait, clock_});
+    auto store = md::FileStore::open(directory, files_, random_, locks);
     if (!store) {
         base::log_error("app", directory, "{}", store.error().message());
         return false;
     }
     store_ = std::move(store).value();
+    store_->claim(clock_);
     md::TransportOptions transport;
     transport.user_agent = setup_->engine.user_agent;
     engine_ = std::make_unique<md::Engine>(
         setup_->engine, setup_->domains, *store_, files_, clock_, random_,
-        [transport] { return md::make_curl_transport(transport); }, bridge_, bridge_);
+        [transport] { return md::make_curl_transport(transport); }, bridge_, bridge_, commands_);
     if (const auto loaded = engine_->load(); !loaded) {
         base::log_error("app", directory, "{}", loaded.error().message());
         return false;
@@ -138,6 +142,7 @@ std::vector<WorkerPlan> Server::make_plans() {
         options.number = static_cast<int>(i);
         options.loop.connections_max = configuration.limits.connections_max;
         options.tls.policy = configuration.tls.policy;
+        options.tls.handshake_pool = handshake_pool_.get();
         options.tls.certificates_decoded_max =
             static_cast<size_t>(configuration.tls.certificates_decoded_max);
         const std::string& path = configuration.server.access_log.path;
@@ -152,6 +157,7 @@ std::vector<WorkerPlan> Server::make_plans() {
 }
 
 bool Server::start_workers() {
+    handshake_pool_ = std::make_unique<tls::HandshakePool>();
     std::string why;
     if (!workers_.start(make_plans(), why)) {
         base::log_error("app", "", "a worker cannot start: {}", why);
@@ -291,6 +297,8 @@ void Server::stop() {
     admin_.stop();
     admin_.join();
     stop_engine();
+    // What it has in hand goes back to a worker that is there.
+    if (handshake_pool_) handshake_pool_->stop();
     workers_.stop();
     workers_.join();
     listeners_.clear();
@@ -309,12 +317,19 @@ Status Server::status() {
         cached_.workers = worker_count();
         cached_.sites = setup_->configuration.sites.size();
         cached_.counters = workers_.counters(counters_limit);
+        cached_.certificate_check = setup_->configuration.md.certificate_check;
         if (engine_) cached_.domains = engine_->summaries();
         cached_at_ = now;
     }
     Status status = cached_;
     status.now = clock_.now();
     return status;
+}
+
+std::string Server::server_status(bool as_lines) {
+    const MdSettings& md = setup_->configuration.md;
+    if (!md.server_status || !engine_) return "";
+    return engine_->server_status(as_lines, md.certificate_check);
 }
 
 std::string Server::md_status(const std::string& name) {

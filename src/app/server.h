@@ -17,6 +17,8 @@
 #include "md/engine.h"
 #include "md/file_store.h"
 #include "md/files.h"
+#include "md/spawned_commands.h"
+#include "tls/handshake_pool.h"
 
 namespace app {
 
@@ -33,6 +35,7 @@ class Server final : public StatusSource {
 
     // For the admin pages; any thread, between start and stop.
     Status status() override;
+    std::string server_status(bool as_lines) override;
     std::string md_status(const std::string& name) override;
 
   private:
@@ -59,6 +62,7 @@ class Server final : public StatusSource {
     base::SystemClock clock_;
     base::SystemRandom random_;
     md::SystemFiles files_;
+    md::SpawnedCommands commands_;
     base::Time started_{};
     base::Time tickets_rotated_{};
 
@@ -67,6 +71,7 @@ class Server final : public StatusSource {
     Bridge bridge_{snapshots_};
     std::unique_ptr<md::FileStore> store_;
     std::unique_ptr<md::Engine> engine_;
+    std::unique_ptr<tls::HandshakePool> handshake_pool_;  // before the workers that lend to it
     std::vector<OpenListener> listeners_;
     std::vector<OpenListener> admin_listeners_;
     WorkerThreads workers_{snapshots_};

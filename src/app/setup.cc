@@ -111,14 +111,18 @@ md::Domain make_domain(const Configuration& configuration, const DomainSettings&
     domain.ca_urls = ca_urls_of(configuration, settings);
     domain.renew_mode = renew_mode_of(configuration, settings);
     take(domain.auto_members, inherited<&D::auto_members>(configuration, settings));
+    take(domain.ca_protocol, inherited<&D::ca_protocol>(configuration, settings));
     take(domain.agreement, inherited<&D::agreement>(configuration, settings));
     if (const auto contact = inherited<&D::contact>(configuration, settings)) {
         domain.contacts = {*contact};
     }
     take(domain.challenges, inherited<&D::challenges>(configuration, settings));
+    // md.json has what is the domain's own; that of all domains is the engine's (mod_md.md 3.6).
+    take(domain.challenge_dns01_command, settings.directives.challenge_dns01);
     take(domain.ca_certificate_file, inherited<&D::ca_certificate_file>(configuration, settings));
     take(domain.external_account, inherited<&D::external_account>(configuration, settings));
     take(domain.http_proxy, inherited<&D::http_proxy>(configuration, settings));
+    take(domain.http_proxy_ca_file, inherited<&D::http_proxy_ca_file>(configuration, settings));
     take(domain.profile, inherited<&D::profile>(configuration, settings));
     take(domain.profile_mandatory, inherited<&D::profile_mandatory>(configuration, settings));
     take(domain.private_keys, inherited<&D::private_keys>(configuration, settings));
@@ -128,6 +132,7 @@ md::Domain make_domain(const Configuration& configuration, const DomainSettings&
     take(domain.renew_via_ari, inherited<&D::renew_via_ari>(configuration, settings));
     take(domain.require_https, inherited<&D::require_https>(configuration, settings));
     take(domain.stapling, inherited<&D::stapling>(configuration, settings));
+    take(domain.certificate_status, inherited<&D::certificate_status>(configuration, settings));
     domain.certificate_files = settings.certificate_files;
     domain.certificate_key_files = settings.key_files;
     return domain;
@@ -142,10 +147,18 @@ md::EngineSettings make_engine_settings(const Configuration& configuration) {
     engine.retry_delay = md.retry_delay;
     engine.retry_failover = md.retry_failover;
     engine.activation_delay = md.activation_delay;
+    engine.message_command = md.message_command;
+    engine.notify_command = md.notify_command;
+    engine.challenge_dns01_command = md.directives.challenge_dns01.value_or("");
+    engine.challenge_dns01_version = md.challenge_dns01_version;
+    engine.command_timeout = md.command_timeout;
     engine.http_reachable =
         md.port_map.http && configuration.listens_on(proxy::Protocol::Http, *md.port_map.http);
     engine.https_reachable =
         md.port_map.https && configuration.listens_on(proxy::Protocol::Https, *md.port_map.https);
+    engine.staple_others = md.staple_others;
+    engine.stapling_keep_response = md.stapling_keep_response;
+    engine.stapling_renew_window = md.stapling_renew_window;
     engine.user_agent = "mdfront/" MDFRONT_VERSION;
     return engine;
 }

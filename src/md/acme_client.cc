@@ -192,6 +192,12 @@ Outcome<HttpResponse> AcmeClient::post(const std::string& url, const std::string
     return post_signed(key(), account_url_, url, payload);
 }
 
+Outcome<HttpResponse> AcmeClient::get(const std::string& url) {
+    HttpRequest request;
+    request.url = url;
+    return send(std::move(request));
+}
+
 Outcome<HttpResponse> AcmeClient::post_with_jwk(const AccountKey& key, const std::string& url,
                                                 const std::string& payload) {
     return post_signed(key, "", url, payload);

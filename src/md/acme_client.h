@@ -34,6 +34,8 @@ class AcmeClient {
     /// Signed requests. Any answer that is not 2xx comes back as the CA's problem.
     Outcome<HttpResponse> post(const std::string& url, const std::string& payload);
     Outcome<HttpResponse> post_as_get(const std::string& url) { return post(url, ""); }
+    /// Unsigned: renewal information (RFC 9773 4.1).
+    Outcome<HttpResponse> get(const std::string& url);
     /// Signed by a key that the CA does not know yet: newAccount.
     Outcome<HttpResponse> post_with_jwk(const AccountKey& key, const std::string& url,
                                         const std::string& payload);

@@ -39,6 +39,14 @@ std::optional<std::string> Directory::profile(std::string_view wanted) const {
     return std::nullopt;
 }
 
+std::string ca_name(std::string_view directory_url) {
+    for (const KnownCa& known : known_cas) {
+        if (known.url == directory_url) return std::string(known.name);
+    }
+    const std::string host = https_host(directory_url);
+    return host.empty() ? std::string(directory_url) : host;
+}
+
 std::string https_host(std::string_view url) {
     constexpr std::string_view scheme = "https://";
     if (!base::iequals(url.substr(0, scheme.size()), scheme)) return {};

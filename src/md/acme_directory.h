@@ -10,6 +10,20 @@
 
 namespace md {
 
+/// CAs that have names (MDCertificateAuthority); compared without regard to case.
+struct KnownCa {
+    std::string_view name;
+    std::string_view url;
+};
+inline constexpr KnownCa known_cas[] = {
+    {"LetsEncrypt", "https://acme-v02.api.letsencrypt.org/directory"},
+    {"LetsEncrypt-Test", "https://acme-staging-v02.api.letsencrypt.org/directory"},
+    {"Buypass", "https://api.buypass.com/acme/directory"},
+    {"Buypass-Test", "https://api.test4.buypass.no/acme/directory"},
+};
+/// The name of a known CA, else the URL's host.
+std::string ca_name(std::string_view directory_url);
+
 struct Directory {
     std::string url;
     std::string new_nonce;

@@ -139,14 +139,19 @@ Outcome<void> remove_order(Store& store, const std::string& domain) {
 }
 
 Outcome<Order> create_order(AcmeClient& client, const std::vector<std::string>& names,
-                            const std::string& profile) {
+                            const std::string& profile, const std::string& replaces) {
     Json payload;
     payload["identifiers"] = Json::array();
     for (const std::string& name : names) {
         payload["identifiers"].push_back(Json{{"type", "dns"}, {"value", name}});
     }
     if (!profile.empty()) payload["profile"] = profile;
+    if (!replaces.empty()) payload["replaces"] = replaces;
     auto response = client.post(client.directory().new_order, payload.dump());
+    if (!response && !replaces.empty() && is_acme_error(response.error(), "alreadyReplaced")) {
+        payload.erase("replaces");
+        response = client.post(client.directory().new_order, payload.dump());
+    }
     if (!response) return response.error();
     auto url = client.location(*response);
     if (!url) return url.error();

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "md/credentials.h"
+#include "md/poll.h"
 
 namespace md {
 
@@ -42,6 +43,7 @@ void remove_answers(Store& store, const std::string& name) {
 const ChallengeAnswers::Method ChallengeAnswers::methods[] = {
     {http01, &ChallengeAnswers::set_up_http01},
     {tls_alpn01, &ChallengeAnswers::set_up_alpn},
+    {dns01, &ChallengeAnswers::set_up_dns01},
 };
 
 ChallengeChoice choose_challenges(const Domain& domain, const EngineSettings& settings) {
@@ -62,7 +64,27 @@ ChallengeChoice choose_challenges(const Domain& domain, const EngineSettings& se
     } else {
         choice.reasons.push_back("http-01 needs a listener that the CA reaches at port 80");
     }
+    if (!dns01_command(domain, settings).empty()) {
+        choice.types.emplace_back(dns01);
+    } else {
+        choice.reasons.push_back("dns-01 needs a program, named by challenge_dns01");
+    }
     return choice;
+}
+
+std::string why_no_wildcard(const Domain& domain, const EngineSettings& settings,
+                            const std::vector<std::string>& types) {
+    const auto wildcard =
+        std::find_if(domain.names.begin(), domain.names.end(),
+                     [](const std::string& name) { return name.starts_with("*."); });
+    if (wildcard == domain.names.end()) return "";
+    const bool is_wanted = std::find(types.begin(), types.end(), dns01) != types.end();
+    const bool is_possible = !dns01_command(domain, settings).empty();
+    if (is_wanted && is_possible) return "";
+    return fmt::format("{} is a wildcard, which CAs prove by dns-01 alone: {}", *wildcard,
+                       is_possible
+                           ? "add \"dns-01\" to ca_challenges"
+                           : "name a program that makes the TXT records in challenge_dns01");
 }
 
 Outcome<const Challenge*> ChallengeAnswers::set_up(const std::vector<std::string>& types,
@@ -75,12 +97,15 @@ Outcome<const Challenge*> ChallengeAnswers::set_up(const std::vector<std::string
         if (method == std::end(methods)) continue;
         for (const Challenge& challenge : authorization.challenges) {
             if (challenge.type != type) continue;
-            if (auto done = (this->*method->set_up)(authorization, challenge); !done) {
-                failures.push_back(fmt::format("{}: {}", type, done.error().message()));
+            auto done = (this->*method->set_up)(authorization, challenge);
+            if (done && parts_.announce) done = parts_.announce(type, authorization.name);
+            if (!done) {
+                if (is_stopping(done.error())) return done.error();
+                failures.push_back(fmt::format("{}: {}", type, done.error().detail));
                 continue;
             }
-            setups_.push_back(type + ":" + authorization.name);
-            base::log_info("md", domain_.name, "{} is set up for {}", type, authorization.name);
+            base::log_info("md", parts_.domain.name, "{} is set up for {}", type,
+                           authorization.shown_name());
             return &challenge;
         }
     }
@@ -107,55 +132,87 @@ Outcome<const Challenge*> ChallengeAnswers::set_up(const std::vector<std::string
 
 Outcome<void> ChallengeAnswers::set_up_http01(const Authorization& authorization,
                                               const Challenge& challenge) {
-    const std::string text = key_.key_authorization(challenge.token);
-    auto saved = store_.save(Group::Challenges, authorization.name, http01_file, text);
+    const std::string text = parts_.key.key_authorization(challenge.token);
+    auto saved = parts_.store.save(Group::Challenges, authorization.name, http01_file, text);
     if (!saved) return saved.error();
-    answers_.push_back({challenge.type, authorization.name, challenge.token});
-    port_.publish_http01(authorization.name, challenge.token, text);
+    answers_.push_back({challenge.type, authorization.name, challenge.token, ""});
+    setups_.push_back(challenge.type + ":" + authorization.name);
+    parts_.port.publish_http01(authorization.name, challenge.token, text);
     return {};
 }
 
 Outcome<void> ChallengeAnswers::set_up_alpn(const Authorization& authorization,
                                             const Challenge& challenge) {
-    const std::vector<uint8_t> digest = sha256(key_.key_authorization(challenge.token));
-    auto certificate = tls::make_challenge_certificate(authorization.name,
-                                                       std::span(digest).first<32>(), clock_.now());
+    const std::vector<uint8_t> digest = sha256(parts_.key.key_authorization(challenge.token));
+    auto certificate = tls::make_challenge_certificate(
+        authorization.name, std::span(digest).first<32>(), parts_.clock.now());
     if (!certificate) return make_problem(EINVAL, certificate.error().message());
     const KeySpec spec = alpn_key();
-    auto saved = store_.save_key(Group::Challenges, authorization.name, key_file(spec, alpn_prefix),
-                                 key_to_pem(**certificate));
+    auto saved = parts_.store.save_key(Group::Challenges, authorization.name,
+                                       key_file(spec, alpn_prefix), key_to_pem(**certificate));
     if (saved) {
-        saved = store_.save(Group::Challenges, authorization.name, chain_file(spec, alpn_prefix),
-                            chain_to_pem(**certificate));
+        saved = parts_.store.save(Group::Challenges, authorization.name,
+                                  chain_file(spec, alpn_prefix), chain_to_pem(**certificate));
     }
     if (!saved) return saved.error();
-    answers_.push_back({challenge.type, authorization.name, challenge.token});
-    port_.publish_alpn(authorization.name, *certificate);
+    answers_.push_back({challenge.type, authorization.name, challenge.token, ""});
+    setups_.push_back(challenge.type + ":" + authorization.name);
+    parts_.port.publish_alpn(authorization.name, *certificate);
     return {};
 }
 
-void ChallengeAnswers::withdraw() {
-    std::set<std::string> names;
-    for (const Answer& answer : answers_) {
-        if (answer.type == http01) port_.withdraw_http01(answer.name, answer.token);
-        if (answer.type == tls_alpn01) port_.withdraw_alpn(answer.name);
-        names.insert(answer.name);
+Outcome<void> ChallengeAnswers::set_up_dns01(const Authorization& authorization,
+                                             const Challenge& challenge) {
+    const Dns01Record record{authorization.name,
+                             dns01_value(parts_.key.key_authorization(challenge.token))};
+    // What a program that was killed, or failed halfway, leaves is taken down, too.
+    answers_.push_back({challenge.type, record.name, challenge.token, record.value});
+    setups_.push_back(record.setup());
+    bool has_run = false;
+    auto done = parts_.remember ? parts_.remember(setups_) : Outcome<void>();
+    if (done) done = parts_.dns01.set_up(record, has_run);
+    if (!has_run) {
+        answers_.pop_back();
+        setups_.pop_back();
     }
-    for (const std::string& name : names) remove_answers(store_, name);
-    answers_.clear();
-    setups_.clear();
+    return done;
 }
 
-void remove_stored_answers(Store& store, const std::vector<std::string>& challenge_setups) {
+std::vector<std::string> ChallengeAnswers::withdraw() {
     std::set<std::string> names;
+    std::vector<std::string> left;
+    for (const Answer& answer : answers_) {
+        if (answer.type == dns01) {
+            const Dns01Record record{answer.name, answer.value};
+            if (!parts_.dns01.tear_down(record)) left.push_back(record.setup());
+            continue;
+        }
+        if (answer.type == http01) parts_.port.withdraw_http01(answer.name, answer.token);
+        if (answer.type == tls_alpn01) parts_.port.withdraw_alpn(answer.name);
+        names.insert(answer.name);
+    }
+    for (const std::string& name : names) remove_answers(parts_.store, name);
+    answers_.clear();
+    setups_ = left;
+    return left;
+}
+
+std::vector<std::string> remove_stored_answers(Store& store, const Dns01& dns,
+                                               const std::vector<std::string>& challenge_setups) {
+    std::set<std::string> names;
+    std::vector<std::string> left;
     for (const std::string& setup : challenge_setups) {
+        if (const auto record = Dns01Record::parse(setup)) {
+            if (!dns.tear_down(*record)) left.push_back(setup);
+            continue;
+        }
         const size_t colon = setup.find(':');
         if (colon == std::string::npos) continue;
-        // dns-01 of mod_md carries the TXT value after a blank.
-        std::string name = setup.substr(colon + 1, setup.find(' ') - colon - 1);
-        if (base::normalize_dns_name(name)) names.insert(std::move(name));
+        const std::string name = setup.substr(colon + 1);
+        if (base::normalize_dns_name(name)) names.insert(name);
     }
     for (const std::string& name : names) remove_answers(store, name);
+    return left;
 }
 
 }  // namespace md

@@ -1,14 +1,16 @@
 // Answering the CA's challenges: http-01 (RFC 8555 8.3) and tls-alpn-01 (RFC 8737), from the
-// workers' memory and from challenges/ in the store (mod_md.md 3.6, 5.6, 5.7). A further type is a
-// row in the table of challenge.cc with what sets it up.
+// workers' memory and from challenges/ in the store (mod_md.md 3.6, 5.6, 5.7), and dns-01 by a
+// program (dns01.h). A further type is a row in the table of challenge.cc with what sets it up.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/clock.h"
 #include "md/acme_authorization.h"
+#include "md/dns01.h"
 #include "md/domain.h"
 #include "md/jws.h"
 #include "md/ports.h"
@@ -26,14 +28,30 @@ struct ChallengeChoice {
 };
 ChallengeChoice choose_challenges(const Domain& domain, const EngineSettings& settings);
 
+/// Why a wildcard among the domain's names cannot be proved by any of these types; "" if all can.
+std::string why_no_wildcard(const Domain& domain, const EngineSettings& settings,
+                            const std::vector<std::string>& types);
+
 /// What is set up for one order. Everything is withdrawn at the end of its life, at the latest.
 class ChallengeAnswers {
   public:
-    /// All of them must outlive this.
-    ChallengeAnswers(ChallengePort& port, Store& store, base::Clock& clock, const Domain& domain,
-                     const AccountKey& key)
-        : port_(port), store_(store), clock_(clock), domain_(domain), key_(key) {}
-    ~ChallengeAnswers() { withdraw(); }
+    /// All references must outlive the answers.
+    struct Parts {
+        ChallengePort& port;
+        Store& store;
+        base::Clock& clock;
+        const Domain& domain;
+        const AccountKey& key;
+        const Dns01& dns01;
+        /// Keeps setups() where the next process finds them: before a program makes something that
+        /// outlives us.
+        std::function<Outcome<void>(const std::vector<std::string>& setups)> remember;
+        /// The event "challenge-setup:<type>:<name>": its failure makes the type fail.
+        std::function<Outcome<void>(const std::string& type, const std::string& name)> announce;
+    };
+
+    explicit ChallengeAnswers(Parts parts) : parts_(std::move(parts)) {}
+    ~ChallengeAnswers() { (void)withdraw(); }  // what is left of it stands in order.json
     ChallengeAnswers(const ChallengeAnswers&) = delete;
     ChallengeAnswers& operator=(const ChallengeAnswers&) = delete;
 
@@ -43,13 +61,15 @@ class ChallengeAnswers {
                                      const Authorization& authorization);
     /// order.json's "http-01:<name>".
     const std::vector<std::string>& setups() const { return setups_; }
-    void withdraw();
+    /// Returns the setups that are still to be taken down, because the engine stops.
+    std::vector<std::string> withdraw();
 
   private:
     struct Answer {
         std::string type;
         std::string name;
         std::string token;
+        std::string value;  // dns-01
     };
     using SetUp = Outcome<void> (ChallengeAnswers::*)(const Authorization&, const Challenge&);
     struct Method {
@@ -60,17 +80,16 @@ class ChallengeAnswers {
 
     Outcome<void> set_up_http01(const Authorization& authorization, const Challenge& challenge);
     Outcome<void> set_up_alpn(const Authorization& authorization, const Challenge& challenge);
+    Outcome<void> set_up_dns01(const Authorization& authorization, const Challenge& challenge);
 
-    ChallengePort& port_;
-    Store& store_;
-    base::Clock& clock_;
-    const Domain& domain_;
-    const AccountKey& key_;
+    const Parts parts_;
     std::vector<Answer> answers_;
     std::vector<std::string> setups_;
 };
 
-/// Removes what an earlier run of the process left in the store for an order.
-void remove_stored_answers(Store& store, const std::vector<std::string>& challenge_setups);
+/// Removes what an earlier run of the process left for an order: data in the store, TXT records.
+/// Returns the setups that are still to be taken down, because the engine stops.
+std::vector<std::string> remove_stored_answers(Store& store, const Dns01& dns,
+                                               const std::vector<std::string>& challenge_setups);
 
 }  // namespace md

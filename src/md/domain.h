@@ -89,6 +89,7 @@ struct Domain {
     bool renew_via_ari = true;
     RequireHttps require_https = RequireHttps::Off;
     bool stapling = false;
+    bool certificate_status = true;              // MDCertificateStatus
     std::vector<std::string> certificate_files;  // MDCertificateFile: static
     std::vector<std::string> certificate_key_files;
 
@@ -106,6 +107,13 @@ struct Domain {
     bool is_static() const { return !certificate_files.empty(); }
 };
 
+/// MDCertificateCheck: where people can look a certificate up; `url` is followed by the SHA-256
+/// fingerprint in hex. Both empty: nowhere.
+struct CertificateCheck {
+    std::string name = "crt.sh";
+    std::string url = "https://crt.sh?q=";
+};
+
 /// Settings of the engine as a whole ([md] keys that are not per domain).
 struct EngineSettings {
     std::string store_dir;
@@ -117,7 +125,16 @@ struct EngineSettings {
     bool http_reachable = true;   // MDPortMap and our listeners: the CA's port 80 arrives at us
     bool https_reachable = true;  // … and port 443
     int domains_in_parallel = 8;
-    std::string user_agent;  // "mdfront/<version>"
+    // Command lines as command_line.h has them; "": none.
+    std::string message_command;          // MDMessageCmd
+    std::string notify_command;           // MDNotifyCmd
+    std::string challenge_dns01_command;  // MDChallengeDns01 of domains without one of their own
+    int challenge_dns01_version = 1;      // MDChallengeDns01Version: 2 gives teardown the value
+    base::Duration command_timeout = std::chrono::minutes{5};
+    bool staple_others = true;                                     // MDStapleOthers
+    Window stapling_keep_response{0, std::chrono::hours{7 * 24}};  // MDStaplingKeepResponse
+    Window stapling_renew_window{33, {}};                          // MDStaplingRenewWindow
+    std::string user_agent;                                        // "mdfront/<version>"
 };
 
 }  // namespace md

@@ -7,6 +7,7 @@
 #include "md/challenge.h"
 #include "md/issuance.h"
 #include "md/renewal.h"
+#include "md/status_json.h"
 
 namespace md {
 
@@ -27,13 +28,21 @@ std::string join(const std::vector<std::string>& texts, std::string_view separat
 
 Outcome<void> Drive::run(bool from_scratch) {
     if (auto prepared = prepare_staging(from_scratch); !prepared) return prepared;
-    // A former process may have ended with everything there (mod_md.md 4.5).
-    if (check_staged(parts_.store, domain_, parts_.clock.now())) return {};
+    // A former process may have ended with everything there (mod_md.md 4.5) but the tidying.
+    if (check_staged(parts_.store, domain_, parts_.clock.now())) {
+        return drop_stored_order(parts_.store, parts_.dns01, domain_.name);
+    }
 
     const ChallengeChoice challenges = choose_challenges(domain_, parts_.settings);
     if (challenges.types.empty()) {
         return make_problem(not_possible,
                             "no challenge can be answered: " + join(challenges.reasons, "; "));
+    }
+    if (const std::string why = why_no_wildcard(domain_, parts_.settings, challenges.types);
+        !why.empty()) {
+        Problem problem = make_problem(not_possible, why);
+        problem.type = "challenge-mismatch";
+        return problem;
     }
     report(fmt::format("Contacting ACME server for {} at {}", domain_.name, staged_.ca_url));
     AcmeClient client(parts_.transport, parts_.clock, domain_);
@@ -80,6 +89,8 @@ Outcome<void> Drive::prepare_staging(bool from_scratch) {
     const bool goes_on = reason.empty();
     if (!goes_on) {
         base::log_debug("md", domain_.name, "staging starts from nothing: {}", reason);
+        auto dropped = drop_stored_order(parts_.store, parts_.dns01, domain_.name);
+        if (!dropped) return dropped;
         if (auto reset = reset_staging(parts_.store, domain_.name); !reset) return reset;
     }
     staged_ = {};
@@ -115,14 +126,31 @@ Outcome<void> Drive::issue(AcmeClient& client, const KeySpec& spec,
                            const std::vector<std::string>& challenge_types,
                            const std::string& profile) {
     if (is_staged(spec)) return {};
-    Issuance issuance({.client = client,
-                       .store = parts_.store,
-                       .port = parts_.port,
-                       .domain = domain_,
-                       .challenge_types = challenge_types,
-                       .profile = profile,
-                       .report = [this](std::string_view activity) { report(activity); }});
+    Issuance issuance(
+        {.client = client,
+         .store = parts_.store,
+         .port = parts_.port,
+         .domain = domain_,
+         .challenge_types = challenge_types,
+         .dns01 = parts_.dns01,
+         .profile = profile,
+         .replaces = replaced_by(client.directory(), spec),
+         .report = [this](std::string_view activity) { report(activity); },
+         .announce = [this](const std::string& type,
+                            const std::string& name) { return announce(type, name); }});
     return issuance.run(spec);
+}
+
+/// The certificate that a new one for `spec` replaces, if its CA is this one and wants to know.
+std::string Drive::replaced_by(const Directory& directory, const KeySpec& spec) {
+    if (!domain_.renew_via_ari || directory.renewal_info.empty() ||
+        live_.ca_url != staged_.ca_url) {
+        return "";
+    }
+    const std::vector<Slot> slots =
+        load_credentials(parts_.store, Group::Domains, domain_.name, {spec});
+    const Slot& slot = slots.front();
+    return slot.certificate ? ari_certificate_id(slot.certificate->leaf) : "";
 }
 
 /// Whether an earlier attempt got as far as this. A chain that cannot be used is in the way.
@@ -132,6 +160,13 @@ bool Drive::is_staged(const KeySpec& spec) {
     const Slot& slot = slots.front();
     return slot.certificate &&
            check_certificate(domain_, *slot.certificate, parts_.clock.now()).ok();
+}
+
+Outcome<void> Drive::announce(const std::string& type, const std::string& name) {
+    auto raised =
+        parts_.events.raise({EventKind::ChallengeSetup, type + ":" + name}, domain_, job_);
+    on_change_(job_);
+    return raised;
 }
 
 void Drive::report(std::string_view activity) {

@@ -8,8 +8,10 @@
 #include "base/clock.h"
 #include "md/acme_account.h"
 #include "md/acme_client.h"
+#include "md/dns01.h"
 #include "md/domain.h"
 #include "md/domain_json.h"
+#include "md/event.h"
 #include "md/job.h"
 #include "md/ports.h"
 #include "md/store.h"
@@ -27,6 +29,8 @@ class Drive {
         ChallengePort& port;
         AccountRegistry& accounts;
         const EngineSettings& settings;
+        const Dns01& dns01;
+        const Events& events;
     };
     /// Told of each change of the job.
     using OnChange = std::function<void(const Job&)>;
@@ -48,8 +52,10 @@ class Drive {
     Outcome<void> issue(AcmeClient& client, const KeySpec& spec,
                         const std::vector<std::string>& challenge_types,
                         const std::string& profile);
+    std::string replaced_by(const Directory& directory, const KeySpec& spec);
     bool is_staged(const KeySpec& spec);
     void report(std::string_view activity);
+    Outcome<void> announce(const std::string& type, const std::string& name);
 
     Parts parts_;
     const StoredDomain& live_;

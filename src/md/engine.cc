@@ -4,9 +4,12 @@
 #include <cerrno>
 
 #include "base/log.h"
+#include "base/text.h"
+#include "md/acme_order.h"
 #include "md/activation.h"
 #include "md/match.h"
 #include "md/renewal.h"
+#include "md/server_status.h"
 
 namespace md {
 
@@ -19,25 +22,6 @@ constexpr base::Duration idle_max = std::chrono::seconds{60};
 const std::string& ca_of(const StoredDomain& stored) {
     static const std::string none;
     return stored.domain.ca_urls.empty() ? none : stored.domain.ca_urls.front();
-}
-
-std::string state_text(const StoredDomain& stored, std::optional<base::Time> not_after,
-                       base::Time now) {
-    const std::string& why = stored.state_description;
-    switch (stored.state) {
-        case DomainState::Complete:
-        case DomainState::Expired:
-            return not_after && *not_after <= now ? "expired" : "good";
-        case DomainState::Incomplete:
-            return "incomplete: " + why;
-        case DomainState::Error:
-            return "error: " + why;
-        case DomainState::MissingInformation:
-            return "missing information";
-        case DomainState::Unknown:
-            break;
-    }
-    return "unknown";
 }
 
 std::vector<ShownCertificate> shown(const std::vector<Slot>& slots) {
@@ -71,7 +55,7 @@ std::vector<Slot> Engine::without_texts(std::vector<Slot> slots) {
 
 Engine::Engine(EngineSettings settings, std::vector<Domain> domains, Store& store, Files& files,
                base::Clock& clock, base::Random& random, TransportFactory transports,
-               ChallengePort& challenges, CertificatePort& certificates)
+               ChallengePort& challenges, CertificatePort& certificates, Commands& commands)
     : settings_(std::move(settings)),
       domains_(std::move(domains)),
       store_(store),
@@ -81,7 +65,8 @@ Engine::Engine(EngineSettings settings, std::vector<Domain> domains, Store& stor
       transport_factory_(std::move(transports)),
       challenge_port_(challenges),
       certificate_port_(certificates),
-      accounts_(store) {}
+      accounts_(store),
+      commands_(commands) {}
 
 Engine::~Engine() {
     stop();
@@ -90,7 +75,16 @@ Engine::~Engine() {
 Outcome<void> Engine::load() {
     base::check(entries_.empty());
     const base::Time now = clock_.now();
-    for (ReconciledDomain& known : reconcile(store_, files_, domains_, now)) {
+    const auto lock = store_.hold();
+    if (!lock.ok()) {
+        // mod_md goes on, too (mod_md.md 1.8).
+        base::log_error("md", "",
+                        "{}; what is in the store is served, and nothing in it is changed "
+                        "before the next renewal",
+                        lock.error().message());
+    }
+    const auto mode = lock.ok() ? Reconcile::Write : Reconcile::ReadOnly;
+    for (ReconciledDomain& known : reconcile(store_, files_, domains_, now, mode)) {
         const std::string name = known.stored.domain.name;
         for (const std::string& note : known.notes) base::log_info("md", name, "{}", note);
         if (known.problem) base::log_error("md", name, "{}", known.problem->message());
@@ -98,14 +92,11 @@ Outcome<void> Engine::load() {
         entry->stored = std::move(known.stored);
         entry->served = without_texts(std::move(known.slots));
         entry->archived = without_texts(std::move(known.archived));
-        auto job = load_job(store_, Group::Staging, name, now);
-        if (!job) {
-            base::log_warn("md", name, "{}", job.error().message());
-        } else {
-            entry->job = std::move(*job);
-        }
+        load_job_of(*entry);
+        entry->renewal_infos = load_renewal_info(store_, name);
         entry->next_visit = now + settings_.initial_delay;
-        if (!install_at_start(*entry) && entry->job && entry->job->next_run) {
+        if (!(lock.ok() && install_at_start(*entry)) && !entry->is_announcing && entry->job &&
+            entry->job->next_run) {
             entry->next_visit = std::max(entry->next_visit, *entry->job->next_run);
         }
         publish(*entry);
@@ -113,6 +104,26 @@ Outcome<void> Engine::load() {
         entries_.push_back(std::move(entry));
     }
     return {};
+}
+
+/// The job in staging, else that of what is served if not all of its events were raised.
+void Engine::load_job_of(Entry& entry) {
+    const std::string& name = entry.stored.domain.name;
+    for (const Group group : {Group::Staging, Group::Domains}) {
+        auto job = load_job(store_, group, name, clock_.now());
+        if (!job) {
+            base::log_warn("md", name, "{}", job.error().message());
+            continue;
+        }
+        if (!*job) continue;
+        if (group == Group::Domains) {
+            const bool is_told = (*job)->notified && (*job)->notified_renewed;
+            if (!(*job)->finished || is_told) return;
+            entry.is_announcing = true;
+        }
+        entry.job = std::move(*job);
+        return;
+    }
 }
 
 void Engine::start() {
@@ -123,6 +134,7 @@ void Engine::start() {
 
 void Engine::stop() {
     clock_.stop();
+    stop_.request_stop();
     {
         const std::lock_guard lock(mutex_);
         for (Transport* transport : transports_) transport->cancel();
@@ -253,6 +265,12 @@ void Engine::publish(const Entry& entry) {
         }
     }
     certificate_port_.publish(domain.name, domain.names, std::move(certificates));
+    publish_status(entry);
+}
+
+void Engine::publish_status(const Entry& entry) {
+    const Domain& domain = entry.stored.domain;
+    if (!domain.certificate_status) return;
     certificate_port_.publish_status(domain.name, domain.names,
                                      certificate_status(status_of(entry)));
 }
@@ -268,14 +286,19 @@ bool Engine::install_at_start(Entry& entry) {
     auto staged = check_staged(store_, domain, now);
     if (!staged) return false;
     entry.staged = without_texts(*staged);
-    Job job = entry.job.value_or(Job{});
+    // What it has set up is taken down first, which may take a program's time.
+    if (auto order = load_order(store_, domain.name); !order || *order) return false;
+    Job job = entry.job && !entry.is_announcing ? *entry.job : Job{};
     job.name = domain.name;
     const base::Time ready = job.valid_from.value_or(
         ready_at(entry.served, entry.stored.state, *staged, settings_.activation_delay, now));
     if (ready > now) return false;
     Visit visit{.entry = entry, .stored = entry.stored, .served = entry.served, .job = job};
-    entry.next_visit = install(visit, *staged);
-    return entry.staged.empty();
+    if (auto installed = install(visit, *staged); !installed) {
+        entry.next_visit = count_failure(visit, installed.error());
+        return false;
+    }
+    return true;  // its events are raised at the first visit
 }
 
 DomainStatus Engine::status_of(const Entry& entry) const {
@@ -287,6 +310,10 @@ DomainStatus Engine::status_of(const Entry& entry) const {
     status.job = entry.job;
     status.watched = is_watched(entry.stored.domain, entry.stored.state);
     status.renew_at = renew_at(entry.stored.domain, entry.served, entry.stored.state, now);
+    status.advised_at = advised_at(entry.renewal_infos);
+    for (const RenewalInfo& info : entry.renewal_infos) {
+        if (!info.explanation_url.empty()) status.explanation_url = info.explanation_url;
+    }
     status.renewal_due = entry.job.has_value() || *status.renew_at <= now;
     return status;
 }
@@ -319,6 +346,7 @@ DomainSummary Engine::summary_of(const Entry& entry) const {
     summary.names = entry.stored.domain.names;
     for (const Slot& slot : entry.served) {
         if (!slot.certificate) continue;
+        summary.fingerprints.emplace_back(slot.label, base::hex(slot.certificate->sha256));
         if (!summary.not_after || slot.certificate->not_after < *summary.not_after) {
             summary.not_after = slot.certificate->not_after;
             summary.issuer = slot.certificate->issuer;
@@ -326,7 +354,11 @@ DomainSummary Engine::summary_of(const Entry& entry) const {
     }
     summary.state = state_text(entry.stored, summary.not_after, now);
     if (may_renew(entry.stored.domain, entry.stored.state)) {
-        summary.next_renewal = renew_at(entry.stored.domain, entry.served, entry.stored.state, now);
+        const base::Time due = renew_at(entry.stored.domain, entry.served, entry.stored.state, now);
+        summary.next_renewal = std::min(due, advised_at(entry.renewal_infos));
+    }
+    for (const RenewalInfo& info : entry.renewal_infos) {
+        if (!info.explanation_url.empty()) summary.renewal_explanation = info.explanation_url;
     }
     if (entry.driving && entry.job) summary.activity = entry.job->activity;
     if (entry.job) {
@@ -335,6 +367,16 @@ DomainSummary Engine::summary_of(const Entry& entry) const {
         if (entry.job->last.status != 0) summary.last_error = entry.job->last.message();
     }
     return summary;
+}
+
+std::string Engine::server_status(bool as_lines, const CertificateCheck& check) const {
+    std::vector<DomainStatus> all;
+    {
+        const std::lock_guard lock(mutex_);
+        for (const auto& entry : entries_) all.push_back(status_of(*entry));
+    }
+    const base::Time now = clock_.now();
+    return as_lines ? server_status_lines(all, check, now) : server_status_table(all, check, now);
 }
 
 std::vector<DomainSummary> Engine::summaries() const {

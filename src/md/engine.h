@@ -7,7 +7,8 @@
 // it while waiting for a disk, a CA or a worker.
 //
 // Unlike mod_md, a failure and what the CA asked for with it (Retry-After) outlive a restart: they
-// stand in job.json and are respected. What is served never depends on a job.
+// stand in job.json and are respected. What is served never depends on a job, nor on a command: a
+// set whose event "renewed" fails is installed all the same, and the event raised again later.
 #pragma once
 
 #include <condition_variable>
@@ -17,6 +18,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,12 +26,15 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "md/acme_account.h"
+#include "md/commands.h"
 #include "md/credentials.h"
 #include "md/domain.h"
 #include "md/domain_json.h"
+#include "md/event.h"
 #include "md/files.h"
 #include "md/job.h"
 #include "md/ports.h"
+#include "md/renewal_info.h"
 #include "md/status_json.h"
 #include "md/store.h"
 #include "md/transport.h"
@@ -57,7 +62,10 @@ struct DomainSummary {
     std::string state;                    // "good", "expired", "incomplete: …", "error: …"
     std::optional<base::Time> not_after;  // the earliest of what is served, fallback excepted
     std::string issuer;
+    /// Of each certificate served: key ("rsa", "P-256") and SHA-256 fingerprint in hex.
+    std::vector<std::pair<std::string, std::string>> fingerprints;
     std::optional<base::Time> next_renewal;  // by the renew window; nullopt: none planned
+    std::string renewal_explanation;         // URL where the CA explains its advice, or ""
     std::optional<base::Time> next_run;      // of a job that waits
     std::string activity;                    // what is being done, or "" if nothing is
     int errors = 0;                          // failures in a row
@@ -72,7 +80,7 @@ class Engine {
     /// (match.h).
     Engine(EngineSettings settings, std::vector<Domain> domains, Store& store, Files& files,
            base::Clock& clock, base::Random& random, TransportFactory transports,
-           ChallengePort& challenges, CertificatePort& certificates);
+           ChallengePort& challenges, CertificatePort& certificates, Commands& commands);
     ~Engine();
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
@@ -100,6 +108,8 @@ class Engine {
     /// the list.
     std::string status_json(const std::string& name_or_empty) const;
     std::vector<DomainSummary> summaries() const;
+    /// mod_md's part of server-status, as lines or as a table (server_status.h).
+    std::string server_status(bool as_lines, const CertificateCheck& check) const;
 
   private:
     /// A domain in the table. All but the constant part is guarded by mutex_.
@@ -108,7 +118,9 @@ class Engine {
         std::vector<Slot> served;  // without PEM texts
         std::vector<Slot> archived;
         std::vector<Slot> staged;
-        std::optional<Job> job;  // the one in staging
+        std::optional<Job> job;      // the one in staging, or of an installed set (is_announcing)
+        bool is_announcing = false;  // the set is served, and events of it are still to be raised
+        std::vector<RenewalInfo> renewal_infos;  // of what is served, if the CA advises
         base::Time next_visit{};
         base::Time job_saved{};  // when the job last went to disk
         bool running = false;
@@ -121,6 +133,8 @@ class Engine {
         StoredDomain stored;
         std::vector<Slot> served;
         Job job;
+        bool is_announcing = false;  // job is that of domains/, not of staging/
+        std::vector<RenewalInfo> renewal_infos = {};
     };
 
     // Scheduling.
@@ -135,17 +149,39 @@ class Engine {
     base::Time renew(Visit& visit, Transport& transport, bool requested);
     base::Time failed(Visit& visit, const Problem& problem);
     base::Time install_when_ready(Visit& visit);
-    base::Time install(Visit& visit, const std::vector<Slot>& staged);
-    base::Time next_check(Visit& visit);
-    base::Time due_at(const Visit& visit);
-    void warn_of_expiry(const Visit& visit);
+    base::Time next_check(Visit& visit, bool is_fresh);
+    base::Time due_at(const Visit& visit, base::Time now);
+    /// domains/<name> gets the staged set, and everybody is served it. Runs no command.
+    Outcome<void> install(Visit& visit, const std::vector<Slot>& staged);
+    /// Counts a failure and sets next_run; returns it.
+    base::Time count_failure(Visit& visit, const Problem& problem);
+
+    // ARI: engine_renewal_info.cc.
+    void ask_for_renewal_info(Visit& visit, Transport& transport);
+    static void tell_renewal_info(const std::string& domain, const std::string& label,
+                                  const RenewalInfo* former, const RenewalInfo& info);
+    void keep_renewal_infos(const Visit& visit);
+    static base::Time advised_at(const std::vector<RenewalInfo>& infos);
+    static base::Time next_look_at(const std::vector<RenewalInfo>& infos);
+
+    // Events and the jobs that wait for them: engine_events.cc.
+    Outcome<void> raise(Visit& visit, EventKind kind);
+    bool may_begin(Visit& visit);
+    void carry_log_over(Visit& visit);
+    std::optional<base::Time> announce(Visit& visit);
+    base::Time renewal_beside_announcement(const Visit& visit, base::Time now);
+    base::Time look_after_expiry(Visit& visit);
+    Outcome<void> warn_of_expiry(Visit& visit);
+    void tell_status(const Visit& visit);
 
     // The table.
     /// Certificates stay, texts with private keys in them do not.
     static std::vector<Slot> without_texts(std::vector<Slot> slots);
     void save(Visit& visit, bool force);
-    void forget_job(Visit& visit);
+    void load_job_of(Entry& entry);
+    void forget_job(Visit& visit, bool keep_log);
     void publish(const Entry& entry);
+    void publish_status(const Entry& entry);
     bool install_at_start(Entry& entry);
     DomainStatus status_of(const Entry& entry) const;
     DomainSummary summary_of(const Entry& entry) const;
@@ -160,6 +196,9 @@ class Engine {
     ChallengePort& challenge_port_;
     CertificatePort& certificate_port_;
     AccountRegistry accounts_;
+    Commands& commands_;
+    std::stop_source stop_;  // ends commands
+    const Events events_{commands_, clock_, settings_, stop_.get_token()};
 
     mutable std::mutex mutex_;
     std::condition_variable wake_;

@@ -5,8 +5,10 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "md/activation.h"
+#include "md/dns01.h"
 #include "md/drive.h"
 #include "md/engine.h"
+#include "md/issuance.h"
 #include "md/poll.h"
 #include "md/renewal.h"
 
@@ -36,19 +38,33 @@ base::Time Engine::visit(Entry& entry, Transport& transport) {
         visit.stored = entry.stored;
         visit.served = entry.served;
         if (entry.job) visit.job = *entry.job;
+        visit.is_announcing = entry.is_announcing;
+        visit.renewal_infos = entry.renewal_infos;
     }
     const Domain& domain = visit.stored.domain;
     visit.job.name = domain.name;
     const base::Time now = clock_.now();
-    if (!requested && visit.job.next_run && *visit.job.next_run > now) return *visit.job.next_run;
+    const bool waits = visit.job.next_run && *visit.job.next_run > now;
+    const base::Time renewal =
+        visit.is_announcing ? renewal_beside_announcement(visit, now) : base::Time::max();
+    if (waits && !requested && renewal > now) return std::min(*visit.job.next_run, renewal);
     visit.job.next_run.reset();
     try {
-        if (visit.job.finished && !requested) return install_when_ready(visit);
-        const bool due = may_renew(domain, visit.stored.state) && due_at(visit) <= now;
-        if (requested || due) return renew(visit, transport, requested);
-        if (entry.job) forget_job(visit);  // of an attempt that is not needed any more
-        warn_of_expiry(visit);
-        return next_check(visit);
+        if (visit.is_announcing && !requested && !waits) {
+            const auto& made = visit.job.last_run;
+            const bool was_due_when_made = made && due_at(visit, now) <= *made;
+            const auto next = announce(visit);
+            if (renewal > now) return next ? *next : next_check(visit, was_due_when_made);
+        }
+        if (!visit.is_announcing && visit.job.finished && !requested) {
+            return install_when_ready(visit);
+        }
+        const auto is_due = [&] {
+            return may_renew(domain, visit.stored.state) && due_at(visit, now) <= now;
+        };
+        if (!requested && !is_due()) ask_for_renewal_info(visit, transport);
+        if (requested || is_due()) return renew(visit, transport, requested);
+        return look_after_expiry(visit);
     } catch (const std::exception& error) {  // the libraries': none of ours throws
         return failed(visit, make_problem(EINVAL, fmt::format("internal error: {}", error.what())));
     }
@@ -56,11 +72,11 @@ base::Time Engine::visit(Entry& entry, Transport& transport) {
 
 /// When the renew window of what is served opens. With static files and renew_mode "always" the
 /// set in domains/ is kept ready beside them: it must be due, too.
-base::Time Engine::due_at(const Visit& visit) {
+base::Time Engine::due_at(const Visit& visit, base::Time now) {
     const Domain& domain = visit.stored.domain;
-    const base::Time now = clock_.now();
     const base::Time due = renew_at(domain, visit.served, visit.stored.state, now);
-    if (!domain.is_static()) return due;
+    // The CA's advice makes it earlier only: the window is what was promised.
+    if (!domain.is_static()) return std::min(due, advised_at(visit.renewal_infos));
     const std::vector<Slot> beside =
         load_credentials(store_, Group::Domains, domain.name, domain.key_specs());
     return std::max(due, renew_at(domain, beside, DomainState::Complete, now));
@@ -74,19 +90,28 @@ base::Time Engine::renew(Visit& visit, Transport& transport, bool requested) {
         visit.entry.driving = true;
         visit.entry.staged.clear();
     }
+    carry_log_over(visit);
+    if (!may_begin(visit)) {
+        return clock_.now() + check_delay(settings_.check_interval, random_);
+    }
     base::log_info("md", domain.name, "renewal begins{}", requested ? ", as asked for" : "");
     job.last_run = clock_.now();
     job.finished = false;
+    job.notified = false;
+    job.notified_renewed = false;
     job.valid_from.reset();
     job.note(clock_.now(), "starting", "", "");
     save(visit, true);
 
+    const Dns01 dns(commands_, settings_, domain, stop_.get_token());
     Drive drive({.store = store_,
                  .clock = clock_,
                  .transport = transport,
                  .port = challenge_port_,
                  .accounts = accounts_,
-                 .settings = settings_},
+                 .settings = settings_,
+                 .dns01 = dns,
+                 .events = events_},
                 visit.stored, job, [&](const Job&) { save(visit, false); });
     const auto outcome = drive.run(requested);
     const base::Time now = clock_.now();
@@ -112,7 +137,7 @@ base::Time Engine::renew(Visit& visit, Transport& transport, bool requested) {
     return install_when_ready(visit);
 }
 
-base::Time Engine::failed(Visit& visit, const Problem& problem) {
+base::Time Engine::count_failure(Visit& visit, const Problem& problem) {
     Job& job = visit.job;
     const base::Time now = clock_.now();
     job.errors = std::min(job.errors + 1, 1'000'000);
@@ -120,14 +145,23 @@ base::Time Engine::failed(Visit& visit, const Problem& problem) {
     job.activity.clear();
     job.next_run =
         whole_seconds(now + retry_after(job.errors, problem, settings_.retry_delay, random_));
-    job.note(now, "renewal-error", problem.type, problem.message());
+    save(visit, true);
+    tell_status(visit);
+    return *job.next_run;
+}
+
+base::Time Engine::failed(Visit& visit, const Problem& problem) {
+    Job& job = visit.job;
+    job.note(clock_.now(), "renewal-error", problem.type, problem.message());
+    const base::Time next_run = count_failure(visit, problem);
     base::log_warn("md", job.name, "renewal failed ({} in a row): {}; next attempt at {}",
                    job.errors, base::escape_for_log(problem.message()),
-                   base::format_rfc3339(*job.next_run));
+                   base::format_rfc3339(next_run));
+    // Neither changes anything if it fails (mod_md.md 5.12).
+    (void)raise(visit, EventKind::Errored);
+    (void)warn_of_expiry(visit);
     save(visit, true);
-    certificate_port_.publish_status(job.name, visit.stored.domain.names,
-                                     certificate_status(status_of(visit.entry)));
-    return *job.next_run;
+    return next_run;
 }
 
 base::Time Engine::install_when_ready(Visit& visit) {
@@ -145,22 +179,41 @@ base::Time Engine::install_when_ready(Visit& visit) {
         return now;
     }
     const base::Time ready = visit.job.valid_from.value_or(now);
-    if (ready <= now) return install(visit, *staged);
-    base::log_info("md", domain.name, "the new certificate is installed at {}",
-                   base::format_rfc3339(ready));
-    visit.job.next_run = whole_seconds(ready);
-    save(visit, true);
-    certificate_port_.publish_status(domain.name, domain.names,
-                                     certificate_status(status_of(visit.entry)));
-    return *visit.job.next_run;
+    if (ready > now) {
+        base::log_info("md", domain.name, "the new certificate is installed at {}",
+                       base::format_rfc3339(ready));
+        visit.job.next_run = whole_seconds(ready);
+        save(visit, true);
+        tell_status(visit);
+        return *visit.job.next_run;
+    }
+    std::optional<Problem> unheard;
+    if (!visit.job.notified_renewed) {
+        const auto raised = raise(visit, EventKind::Renewed);
+        if (!raised && is_stopping(raised.error())) return now;
+        visit.job.notified_renewed = raised.ok();
+        if (!raised) unheard = raised.error();
+        save(visit, true);
+    }
+    auto installed = install(visit, *staged);
+    if (!installed) return failed(visit, installed.error());  // finished stays: it is tried again
+    if (unheard) (void)count_failure(visit, *unheard);
+    const auto next = announce(visit);
+    return next ? *next : next_check(visit, true);
 }
 
-base::Time Engine::install(Visit& visit, const std::vector<Slot>& staged) {
+Outcome<void> Engine::install(Visit& visit, const std::vector<Slot>& staged) {
     const Domain domain = visit.stored.domain;
     const base::Time now = clock_.now();
+    visit.job.finished = true;
+    visit.job.notified = false;
     visit.job.next_run.reset();
-    auto moved = transfer_staged(store_, accounts_, domain, staged, visit.job, now);
-    if (!moved) return failed(visit, moved.error());  // finished stays: it is tried again
+    {
+        const auto lock = store_.hold();
+        if (!lock.ok()) return lock.error();
+        auto moved = transfer_staged(store_, accounts_, domain, staged, visit.job, now);
+        if (!moved) return moved;
+    }
 
     visit.served = without_texts(load_live_credentials(store_, files_, domain));
     const StateReport report = evaluate_state(domain, visit.served);
@@ -170,15 +223,17 @@ base::Time Engine::install(Visit& visit, const std::vector<Slot>& staged) {
     }
     visit.stored.state = report.state;
     visit.stored.state_description = report.description;
-    visit.job = {};
-    visit.job.name = domain.name;
+    visit.is_announcing = true;
+    visit.renewal_infos.clear();
     {
         const std::lock_guard lock(mutex_);
+        visit.entry.renewal_infos.clear();
         visit.entry.stored = visit.stored;
         visit.entry.served = visit.served;
         visit.entry.archived.clear();
         visit.entry.staged.clear();
-        visit.entry.job.reset();
+        visit.entry.job = visit.job;
+        visit.entry.is_announcing = true;
     }
     publish(visit.entry);
     for (const Slot& slot : staged) {
@@ -187,17 +242,22 @@ base::Time Engine::install(Visit& visit, const std::vector<Slot>& staged) {
                        base::escape_for_log(slot.certificate->issuer),
                        base::format_rfc3339(slot.certificate->not_after));
     }
-    return next_check(visit);
+    return {};
 }
 
 /// The regular check (mod_md.md 4.3), or soon after the renew window opens if that is earlier: with
 /// a jitter, so that certificates of the same age do not all come at once (faults.md CA-46).
-base::Time Engine::next_check(Visit& visit) {
+/// `is_fresh`: what is served is new; if it is due already, that is no reason to ask for another.
+base::Time Engine::next_check(Visit& visit, bool is_fresh) {
     const base::Time now = clock_.now();
-    const base::Duration regular = check_delay(settings_.check_interval, random_);
+    base::Duration regular = check_delay(settings_.check_interval, random_);
     if (!may_renew(visit.stored.domain, visit.stored.state)) return now + regular;
-    const base::Time due = due_at(visit);
-    if (due <= now) {  // only after an installation
+    const base::Time due = due_at(visit, now);
+    // The CA says when it wants to be asked again.
+    const base::Time next_look = next_look_at(visit.renewal_infos);
+    if (next_look > now) regular = std::min(regular, next_look - now);
+    if (due <= now && !is_fresh) return now;  // it has become so just now
+    if (due <= now) {
         base::log_warn("md", visit.stored.domain.name,
                        "the new certificate is due for renewal already{}: is renew_window longer "
                        "than its lifetime?",
@@ -209,6 +269,7 @@ base::Time Engine::next_check(Visit& visit) {
         return *visit.job.next_run;
     }
     if (due >= now + regular) return now + regular;
+    if (due == advised_at(visit.renewal_infos)) return due;  // drawn at random already
     base::Time end = base::Time::max();
     for (const Slot& slot : visit.served) {
         if (slot.certificate) end = std::min(end, slot.certificate->not_after);
@@ -218,47 +279,40 @@ base::Time Engine::next_check(Visit& visit) {
     return due + base::Duration{random_.below(static_cast<uint64_t>(spread.count()) + 1)};
 }
 
-void Engine::warn_of_expiry(const Visit& visit) {
-    const Domain& domain = visit.stored.domain;
-    const base::Time now = clock_.now();
-    if (!is_watched(domain, visit.stored.state) || !in_warn_window(domain, visit.served, now)) {
-        return;
-    }
-    for (const Slot& slot : visit.served) {
-        if (!slot.certificate) continue;
-        base::log_warn("md", domain.name, "certificate ({}) {} at {} and is not renewed here",
-                       slot.label, slot.certificate->not_after <= now ? "expired" : "expires",
-                       base::format_rfc3339(slot.certificate->not_after));
-    }
-}
-
 /// The job in the table, and on disk: at most every half second unless forced.
 void Engine::save(Visit& visit, bool force) {
     const base::Time now = clock_.now();
     {
         const std::lock_guard lock(mutex_);
         visit.entry.job = visit.job;
+        visit.entry.is_announcing = visit.is_announcing;
         const base::Duration since = now - visit.entry.job_saved;
         // A clock that went back must not keep it from disk.
         if (!force && since >= base::Duration::zero() && since < job_save_interval) return;
         visit.entry.job_saved = now;
     }
-    if (auto saved = save_job(store_, Group::Staging, visit.job); !saved) {
+    const Group group = visit.is_announcing ? Group::Domains : Group::Staging;
+    if (auto saved = save_job(store_, group, visit.job); !saved) {
         base::log_warn("md", visit.job.name, "{}", saved.error().message());
     }
 }
 
-void Engine::forget_job(Visit& visit) {
-    visit.job = {};
-    visit.job.name = visit.stored.domain.name;
+/// Nothing of an attempt is left but, if the job has one, its log: events are limited by it.
+void Engine::forget_job(Visit& visit, bool keep_log) {
+    Job left;
+    left.name = visit.stored.domain.name;
+    if (keep_log) left.log = std::move(visit.job.log);
+    visit.job = std::move(left);
     {
         const std::lock_guard lock(mutex_);
         visit.entry.job.reset();
         visit.entry.staged.clear();
     }
-    if (auto purged = store_.purge(Group::Staging, visit.job.name); !purged) {
-        base::log_warn("md", visit.job.name, "{}", purged.error().message());
-    }
+    const Dns01 dns(commands_, settings_, visit.stored.domain, stop_.get_token());
+    auto cleared = drop_stored_order(store_, dns, visit.job.name);
+    if (cleared) cleared = store_.purge(Group::Staging, visit.job.name);
+    if (!cleared) base::log_warn("md", visit.job.name, "{}", cleared.error().message());
+    if (!visit.job.log.empty()) save(visit, true);
 }
 
 }  // namespace md

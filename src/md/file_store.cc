@@ -56,7 +56,8 @@ std::string FileStore::where(Group group, std::string_view name, std::string_vie
 }
 
 Outcome<std::unique_ptr<FileStore>> FileStore::open(const std::string& path, Files& files,
-                                                    base::Random& random) {
+                                                    base::Random& random,
+                                                    std::optional<StoreLocks> locks) {
     int fd = retrying([&] { return files.open_root(path); });
     if (fd == -ENOENT) {
         const int made = retrying([&] { return files.make_root(path); });
@@ -90,9 +91,32 @@ Outcome<std::unique_ptr<FileStore>> FileStore::open(const std::string& path, Fil
     }
     auto opened = store->open_secret(random);
     if (!opened.ok()) return opened.error();
+    if (locks) store->locks_.emplace(*locks);
+    const auto lock = store->hold();
+    if (!lock.ok()) {
+        base::log_error("md", path, "{}; what a crash may have left is not cleared up now",
+                        lock.error().message());
+        return store;
+    }
     remove_leftovers(files, fd, 2);
     store->recover();
     return store;
+}
+
+Outcome<std::shared_ptr<StoreLock>> FileStore::hold() {
+    if (!locks_) return std::shared_ptr<StoreLock>();
+    const std::lock_guard guard(lock_mutex_);
+    if (auto held = lock_.lock()) return held;
+    auto lock =
+        StoreLock::acquire(files_, root_.fd(), path_, store_lock_file, locks_->wait, locks_->clock);
+    if (!lock.ok()) return lock.error();
+    auto held = std::make_shared<StoreLock>(std::move(lock).value());
+    lock_ = held;
+    return held;
+}
+
+void FileStore::claim(base::Clock& clock) {
+    claim_ = claim_store(files_, root_.fd(), path_, clock);
 }
 
 Outcome<void> FileStore::open_secret(base::Random& random) {

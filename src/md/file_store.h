@@ -8,7 +8,7 @@
 // finishes.
 //
 // Engine threads and main. Thread-safe for different domains; two processes on one store keep each
-// other's files whole, but are not kept from working on the same domain.
+// other's files whole, and are kept from changing sets at the same time by hold(), if both lock.
 #pragma once
 
 #include <array>
@@ -17,6 +17,7 @@
 #include "base/random.h"
 #include "md/files.h"
 #include "md/store.h"
+#include "md/store_lock.h"
 
 namespace md {
 
@@ -31,8 +32,10 @@ class FileStore final : public Store {
     /// and clears up after a crash. Refuses a newer version, and a md_store.json that cannot be
     /// read: without its secret accounts and staged keys are lost. On a read-only file system an
     /// existing store opens for reading. `files` and `random` must outlive the store.
+    /// With `locks`, nothing is cleared up while another process has the lock.
     static Outcome<std::unique_ptr<FileStore>> open(const std::string& path, Files& files,
-                                                    base::Random& random);
+                                                    base::Random& random,
+                                                    std::optional<StoreLocks> locks = {});
     ~FileStore() override;
     FileStore(const FileStore&) = delete;
     FileStore& operator=(const FileStore&) = delete;
@@ -53,6 +56,10 @@ class FileStore final : public Store {
     Outcome<void> activate_tmp(const std::string& name) override;
     Outcome<void> set_aside(Group group, const std::string& name, const std::string& aspect,
                             base::Time now) override;
+
+    Outcome<std::shared_ptr<StoreLock>> hold() override;
+    /// Tells if another mdfront works on this store (store_lock.h); ours from now on.
+    void claim(base::Clock& clock);
 
     const std::string& path() const { return path_; }
 
@@ -96,6 +103,10 @@ class FileStore final : public Store {
     Files& files_;
     FileHandle root_;
     Secret secret_{};
+    std::optional<StoreLocks> locks_;
+    std::mutex lock_mutex_;
+    std::weak_ptr<StoreLock> lock_;  // what hold() gave, shared by our threads
+    std::shared_ptr<StoreLock> claim_;
 };
 
 /// A name that is safe as one component of a path: not empty, at most 255 bytes, no '/', no NUL, no

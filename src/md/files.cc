@@ -208,6 +208,19 @@ int SystemFiles::sync(int fd) {
     return or_errno(::fsync(fd));
 }
 
+int SystemFiles::lock(int fd) {
+    struct flock whole {};
+    whole.l_type = F_WRLCK;
+    whole.l_whence = SEEK_SET;
+    // Of the open file and not of the process: closing another descriptor of it does not unlock.
+    const int r = or_errno(::fcntl(fd, F_OFD_SETLK, &whole));
+    return r == -EACCES ? -EAGAIN : r;
+}
+
+int SystemFiles::truncate(int fd) {
+    return or_errno(::ftruncate(fd, 0));
+}
+
 int SystemFiles::list(int directory, std::vector<Entry>& entries) {
     entries.clear();
     // A description of its own: the caller's offset stays where it is.

@@ -59,6 +59,11 @@ class Files {
     virtual int unlink(int directory, const std::string& name) = 0;
     virtual int make_directory(int directory, const std::string& name) = 0;
     virtual int remove_directory(int directory, const std::string& name) = 0;
+    /// Locks the whole of an open file for this descriptor alone, until it is closed; EAGAIN if
+    /// somebody else has it. Meets fcntl(2)'s locks of other processes, mod_md's among them.
+    virtual int lock(int fd) = 0;
+    /// To no bytes.
+    virtual int truncate(int fd) = 0;
 };
 
 /// The real ones. Safe from any thread.
@@ -79,6 +84,8 @@ class SystemFiles final : public Files {
     int unlink(int directory, const std::string& name) override;
     int make_directory(int directory, const std::string& name) override;
     int remove_directory(int directory, const std::string& name) override;
+    int lock(int fd) override;
+    int truncate(int fd) override;
 };
 
 /// Repeats a call that was interrupted or asked to come again (faults.md ST-07), within reason.

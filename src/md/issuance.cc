@@ -53,8 +53,24 @@ Outcome<void> Issuance::attempt(const KeySpec& spec) {
     if (auto done = resume_or_create(spec); !done) return done;
     // They answer until the certificate is there: a CA may look from several places, and again
     // (faults.md CA-29).
-    ChallengeAnswers answers(parts_.port, parts_.store, parts_.client.clock(), parts_.domain,
-                             parts_.client.key());
+    ChallengeAnswers answers(
+        {.port = parts_.port,
+         .store = parts_.store,
+         .clock = parts_.client.clock(),
+         .domain = parts_.domain,
+         .key = parts_.client.key(),
+         .dns01 = parts_.dns01,
+         .remember = [this](const std::vector<std::string>& setups) { return remember(setups); },
+         .announce = parts_.announce});
+    auto done = complete(spec, answers);
+    // What stands in order.json is what the next attempt has to take down.
+    if (auto kept = remember(answers.withdraw()); !kept) {
+        base::log_warn("md", parts_.domain.name, "{}", kept.error().message());
+    }
+    return done ? drop_order() : done;
+}
+
+Outcome<void> Issuance::complete(const KeySpec& spec, ChallengeAnswers& answers) {
     if (order_.status == OrderStatus::Pending) {
         if (auto done = authorize(answers); !done) return done;
     }
@@ -64,8 +80,13 @@ Outcome<void> Issuance::attempt(const KeySpec& spec) {
     }
     const auto valid = [](OrderStatus status) { return status == OrderStatus::Valid; };
     if (auto done = await_order("the CA to issue the certificate", valid); !done) return done;
-    if (auto done = download(spec); !done) return done;
-    return drop_order();
+    return download(spec);
+}
+
+Outcome<void> Issuance::remember(const std::vector<std::string>& setups) {
+    if (order_.challenge_setups == setups) return {};
+    order_.challenge_setups = setups;
+    return save_order(parts_.store, parts_.domain.name, order_);
 }
 
 Outcome<void> Issuance::resume_or_create(const KeySpec& spec) {
@@ -76,8 +97,9 @@ Outcome<void> Issuance::resume_or_create(const KeySpec& spec) {
     if (!stored) return stored.error();
     if (*stored) {
         order_ = std::move(**stored);
-        remove_stored_answers(parts_.store, order_.challenge_setups);
-        order_.challenge_setups.clear();
+        order_.challenge_setups =
+            remove_stored_answers(parts_.store, parts_.dns01, order_.challenge_setups);
+        if (!order_.challenge_setups.empty()) return stopping_problem();
         parts_.report("Looking at the order that was begun before");
         auto refreshed = refresh_order(parts_.client, names_, order_);
         if (!refreshed && !is_order_lost(refreshed.error())) return refreshed;
@@ -88,7 +110,7 @@ Outcome<void> Issuance::resume_or_create(const KeySpec& spec) {
         if (auto dropped = drop_order(); !dropped) return dropped;
     }
     parts_.report("Creating new order");
-    auto created = create_order(parts_.client, names_, parts_.profile);
+    auto created = create_order(parts_.client, names_, parts_.profile, parts_.replaces);
     if (!created) return created.error();
     order_ = std::move(created).value();
     order_.key_file = key_file(spec);
@@ -148,9 +170,7 @@ Outcome<void> Issuance::begin_authorizations(ChallengeAnswers& answers,
 Outcome<void> Issuance::begin_authorization(ChallengeAnswers& answers, const Authorization& one) {
     auto challenge = answers.set_up(parts_.challenge_types, one);
     if (!challenge) return challenge.error();
-    order_.challenge_setups = answers.setups();
-    auto saved = save_order(parts_.store, parts_.domain.name, order_);
-    if (!saved) return saved;
+    if (auto saved = remember(answers.setups()); !saved) return saved;
     if ((*challenge)->status == "processing") return {};  // the CA was told before
     auto response = parts_.client.post((*challenge)->url, "{}");
     if (response) return {};
@@ -319,8 +339,17 @@ Outcome<void> Issuance::save_chain(const KeySpec& spec, const tls::Certificate& 
 }
 
 Outcome<void> Issuance::drop_order() {
-    remove_stored_answers(parts_.store, order_.challenge_setups);
-    return remove_order(parts_.store, parts_.domain.name);
+    return drop_stored_order(parts_.store, parts_.dns01, parts_.domain.name);
+}
+
+Outcome<void> drop_stored_order(Store& store, const Dns01& dns, const std::string& domain) {
+    auto order = load_order(store, domain);
+    if (!order) return order.error();
+    if (!*order) return remove_order(store, domain);  // a file that is of no use
+    const std::vector<std::string> setups = std::move((*order)->challenge_setups);
+    (*order)->challenge_setups = remove_stored_answers(store, dns, setups);
+    if (!(*order)->challenge_setups.empty()) return stopping_problem();
+    return remove_order(store, domain);
 }
 
 }  // namespace md

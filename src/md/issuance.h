@@ -25,8 +25,12 @@ class Issuance {
         ChallengePort& port;
         const Domain& domain;
         const std::vector<std::string>& challenge_types;
-        std::string profile;  // as the CA spells it, or ""
+        const Dns01& dns01;
+        std::string profile;   // as the CA spells it, or ""
+        std::string replaces;  // RFC 9773 5: id of the certificate that is renewed, or ""
         Report report;
+        /// The event "challenge-setup:<type>:<name>".
+        std::function<Outcome<void>(const std::string& type, const std::string& name)> announce;
     };
 
     explicit Issuance(Parts parts);
@@ -36,6 +40,8 @@ class Issuance {
 
   private:
     Outcome<void> attempt(const KeySpec& spec);
+    Outcome<void> complete(const KeySpec& spec, ChallengeAnswers& answers);
+    Outcome<void> remember(const std::vector<std::string>& setups);
     Outcome<void> resume_or_create(const KeySpec& spec);
     bool can_go_on(const KeySpec& spec);
     Outcome<void> authorize(ChallengeAnswers& answers);
@@ -57,5 +63,9 @@ class Issuance {
     bool resumed_ = false;     // the order is one that a former attempt created
     bool order_dead_ = false;  // nothing comes of this order any more
 };
+
+/// Takes down what the order in staging has set up, and forgets the order. Before staging is
+/// cleared: TXT records are nowhere else written down. stopping_problem() if something is left.
+Outcome<void> drop_stored_order(Store& store, const Dns01& dns, const std::string& domain);
 
 }  // namespace md

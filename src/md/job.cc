@@ -120,7 +120,14 @@ Outcome<bool> is_believable(Store& store, const Job& job) {
 
 void Job::note(base::Time when, std::string type, std::string status, std::string detail) {
     log.insert(log.begin(), {when, std::move(type), std::move(status), std::move(detail)});
-    if (log.size() > log_max) log.resize(log_max);
+    if (log.size() <= log_max) return;
+    // The oldest goes, but not what says when an event was raised last: they are limited by it.
+    const auto is_limiting = [](const LogEntry& entry) {
+        return entry.type.starts_with("message-") && entry.type != "message-error" &&
+               !entry.type.starts_with("message-challenge-setup");
+    };
+    const auto oldest = std::find_if_not(log.rbegin(), log.rend(), is_limiting);
+    log.erase(oldest == log.rend() ? log.end() - 1 : oldest.base() - 1);
 }
 
 Json job_to_json_value(const Job& job, bool with_log) {

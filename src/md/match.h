@@ -76,12 +76,15 @@ struct ReconciledDomain {
     std::optional<Problem> problem;  // the store failed for this domain; the others go on
 };
 
+/// ReadOnly: only tells what there is (somebody else has the store's lock).
+enum class Reconcile : uint8_t { ReadOnly, Write };
+
 /// Brings domains/ in line with the configuration (mod_md.md 2.4): a domain without a directory
 /// takes over that of a former domain with the same names; md.json is written if anything in it
 /// changed; state is evaluated. Contacts, account and effective CA are kept from the store if the
 /// configuration has none (`domains` gets them too). Removes challenges/ of names that no domain
 /// has any more. Nothing else is deleted.
 std::vector<ReconciledDomain> reconcile(Store& store, Files& files, std::vector<Domain>& domains,
-                                        base::Time now);
+                                        base::Time now, Reconcile mode = Reconcile::Write);
 
 }  // namespace md

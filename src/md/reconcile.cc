@@ -32,8 +32,9 @@ std::optional<size_t> find_predecessor(const std::vector<StoredDomain>& candidat
 
 class Reconciliation {
   public:
-    Reconciliation(Store& store, Files& files, std::vector<Domain>& domains, base::Time now)
-        : store_(store), files_(files), domains_(domains), now_(now) {}
+    Reconciliation(Store& store, Files& files, std::vector<Domain>& domains, base::Time now,
+                   Reconcile mode)
+        : store_(store), files_(files), domains_(domains), now_(now), mode_(mode) {}
 
     std::vector<ReconciledDomain> run() {
         list_stored();
@@ -45,7 +46,7 @@ class Reconciliation {
             if (!done.ok()) entry.problem = done.error();
             result.push_back(std::move(entry));
         }
-        remove_old_challenges();
+        if (mode_ == Reconcile::Write) remove_old_challenges();
         return result;
     }
 
@@ -99,7 +100,7 @@ class Reconciliation {
     }
 
     Outcome<void> bring_in_line(Domain& domain, ReconciledDomain& entry) {
-        if (!stored_.contains(domain.name)) {
+        if (!stored_.contains(domain.name) && mode_ == Reconcile::Write) {
             auto taken = take_over(domain, entry);
             if (!taken.ok()) return taken.error();
         }
@@ -128,6 +129,7 @@ class Reconciliation {
         entry.stored.domain = domain;
         // mod_md compares some properties only, and keeps others stale (mod_md.md 2.4).
         if (*previous && domain_to_json(**previous) == domain_to_json(entry.stored)) return {};
+        if (mode_ == Reconcile::ReadOnly) return {};
         entry.notes.push_back(*previous ? "settings changed" : "is new");
         return save_domain(store_, Group::Domains, entry.stored);
     }
@@ -170,6 +172,7 @@ class Reconciliation {
     Files& files_;
     std::vector<Domain>& domains_;
     const base::Time now_;
+    const Reconcile mode_;
     std::set<std::string> stored_;      // directories in domains/
     std::vector<StoredDomain> former_;  // those that no configured domain has
     bool former_read_ = false;
@@ -179,8 +182,8 @@ class Reconciliation {
 }  // namespace
 
 std::vector<ReconciledDomain> reconcile(Store& store, Files& files, std::vector<Domain>& domains,
-                                        base::Time now) {
-    return Reconciliation(store, files, domains, now).run();
+                                        base::Time now, Reconcile mode) {
+    return Reconciliation(store, files, domains, now, mode).run();
 }
 
 }  // namespace md

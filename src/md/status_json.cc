@@ -142,6 +142,12 @@ Json status_value(const DomainStatus& status, bool with_log) {
     if (json.contains("eab")) json["eab"]["hmac"] = "***";
     json["cert"] = certificates_json(status.served);
     if (status.renew_at) json["renew-at"] = base::format_http_date(*status.renew_at);
+    if (status.advised_at != base::Time::max()) {
+        json["ari"]["renew-at"] = base::format_http_date(status.advised_at);
+        if (!status.explanation_url.empty()) {
+            json["ari"]["explanation-url"] = status.explanation_url;
+        }
+    }
     json["watched"] = status.watched;
     if (status.job || status.renewal_due) json["renew"] = true;
     if (status.job) {

@@ -36,6 +36,8 @@ struct DomainStatus {
     std::vector<ShownCertificate> staged;
     std::optional<Job> job;  // the renewal in staging
     std::optional<base::Time> renew_at;
+    base::Time advised_at = base::Time::max();  // by the CA (RFC 9773); max(): no advice
+    std::string explanation_url;                // where it explains, or ""
     bool renewal_due = false;
     bool watched = false;
     int error = 0;  // errno if collecting failed

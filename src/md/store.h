@@ -4,6 +4,7 @@
 // different domains.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +14,8 @@
 #include "md/problem.h"
 
 namespace md {
+
+class StoreLock;
 
 /// mod_md.md 3.1.
 enum class Group : uint8_t { Accounts, Archive, Challenges, Domains, Staging, Tmp, Ocsp };
@@ -53,6 +56,9 @@ class Store {
     /// look at, gone for us (faults.md ST-08). The default copies; a file store renames.
     virtual Outcome<void> set_aside(Group group, const std::string& name, const std::string& aspect,
                                     base::Time now);
+    /// MDStoreLocks: while the result lives no other process that locks changes domains. Waits as
+    /// long as is configured; EAGAIN if another one has the lock. Null where locks are off.
+    virtual Outcome<std::shared_ptr<StoreLock>> hold() { return std::shared_ptr<StoreLock>(); }
 };
 
 }  // namespace md

@@ -48,7 +48,7 @@ class Acceptor {
     void arm(uint32_t slot);
     void arm_all();
     void welcome(uint32_t slot, base::UniqueFd fd);
-    /// The limit is reached: no more accepting for now.
+    /// The limit is reached: nobody is accepted for now.
     void hold_off();
     void accept_failed(uint32_t slot, int result);
     void log_once_per_second(int error);

@@ -76,6 +76,15 @@ proxy::LocalResponse AdminHandler::handle(const proxy::LocalRequest& request) {
                                      "default-src 'none'; style-src 'unsafe-inline'");
     } else if (request.path == "/healthz") {
         response = text(200, "ok\n");
+    } else if (request.path == "/server-status") {
+        const bool as_lines = request.query == "auto";
+        response = text(
+            200, as_lines
+                     ? render_server_status_lines(source_.status(), source_.server_status(true))
+                     : render_server_status(source_.status(), source_.server_status(false)));
+        if (!as_lines) response.content_type = "text/html; charset=utf-8";
+        response.fields.emplace_back("Content-Security-Policy",
+                                     "default-src 'none'; style-src 'unsafe-inline'");
     } else if (request.path == "/status.json") {
         response = json(render_json(source_.status()));
     } else if (request.path == md_status || request.path == "/md-status/") {

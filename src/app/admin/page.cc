@@ -120,7 +120,21 @@ void add_numbers(std::string& page, const Status& status) {
     page += "</dl>\n";
 }
 
-void add_domain(std::string& page, const md::DomainSummary& domain, base::Time now) {
+/// MDCertificateCheck: "crt.sh[rsa]", as mod_md's server-status has it.
+std::string check_links(const md::DomainSummary& domain, const md::CertificateCheck& check) {
+    std::string links;
+    if (check.url.empty()) return links;
+    for (const auto& [key, fingerprint] : domain.fingerprints) {
+        links += fmt::format("{}<a rel=\"noreferrer\" href=\"{}{}\">{}[{}]</a>",
+                             links.empty() ? "<small>" : " ", escape_html(check.url), fingerprint,
+                             escape_html(check.name), escape_html(key));
+    }
+    if (!links.empty()) links += "</small>";
+    return links;
+}
+
+void add_domain(std::string& page, const md::DomainSummary& domain, const Status& status) {
+    const base::Time now = status.now;
     const std::string name = escape_html(domain.name);
     page += fmt::format("<tr><th scope=\"row\"><a href=\"/md-status/{0}\">{0}</a></th>", name);
     std::string names;
@@ -132,10 +146,16 @@ void add_domain(std::string& page, const md::DomainSummary& domain, base::Time n
     page += fmt::format("<td><span class=\"state {}\">{}</span></td>", state_class(domain),
                         escape_html(domain.state));
     page += fmt::format("<td>{}</td>", dated(domain.not_after, now));
-    page += fmt::format("<td class=\"names\">{}</td>", domain.issuer.empty()
-                                                           ? "<span class=\"quiet\">–</span>"
-                                                           : escape_html(domain.issuer));
-    page += fmt::format("<td>{}</td><td>", dated(domain.next_renewal, now));
+    page += fmt::format(
+        "<td class=\"names\">{}{}</td>",
+        domain.issuer.empty() ? "<span class=\"quiet\">–</span>" : escape_html(domain.issuer),
+        check_links(domain, status.certificate_check));
+    page += fmt::format("<td>{}", dated(domain.next_renewal, now));
+    if (!domain.renewal_explanation.empty()) {
+        page += fmt::format("<small><a rel=\"noreferrer\" href=\"{}\">why then</a></small>",
+                            escape_html(domain.renewal_explanation));
+    }
+    page += "</td><td>";
     if (!domain.activity.empty()) page += fmt::format("{} ", escape_html(domain.activity));
     if (!domain.last_error.empty()) {
         page += fmt::format("<div class=\"error\">{}</div>", escape_html(domain.last_error));
@@ -159,7 +179,7 @@ void add_domains(std::string& page, const Status& status) {
         "<div class=\"scroll\"><table>\n<thead><tr><th>Domain</th><th>Names</th><th>State</th>"
         "<th>Valid until</th><th>Issuer</th><th>Renewal</th><th>Activity</th></tr></thead>\n"
         "<tbody>\n";
-    for (const md::DomainSummary& domain : status.domains) add_domain(page, domain, status.now);
+    for (const md::DomainSummary& domain : status.domains) add_domain(page, domain, status);
     page += "</tbody></table></div>\n";
 }
 
@@ -182,6 +202,38 @@ std::string relative_time(base::Time time, base::Time now) {
         return future ? "in " + text : text + " ago";
     }
     return "now";
+}
+
+std::string render_server_status_lines(const Status& status, const std::string& domains) {
+    const proxy::Counters& c = status.counters;
+    const auto uptime =
+        std::chrono::floor<std::chrono::seconds>(status.now - status.started).count();
+    // httpd's words where it has some.
+    return fmt::format(
+               "ServerVersion: mdfront/{}\nServerUptimeSeconds: {}\nTotal Accesses: {}\n"
+               "Total kBytes: {}\nConnsTotal: {}\n",
+               status.version, uptime, c.requests, c.bytes_out / 1024, c.connections) +
+           domains;
+}
+
+std::string render_server_status(const Status& status, const std::string& domains) {
+    std::string page =
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+        "<title>mdfront: server status</title>\n";
+    page += fmt::format("<style>{}</style>\n</head>\n<body><main>\n", style);
+    page += fmt::format(
+        "<header><h1>Server status</h1><span class=\"quiet\">mdfront {} · started {}</span>"
+        "</header>\n",
+        escape_html(status.version), relative_time(status.started, status.now));
+    add_numbers(page, status);
+    if (!domains.empty()) page += "<div class=\"scroll\">" + domains + "</div>\n";
+    page += fmt::format(
+        "<footer>{} · <a href=\"/\">status page</a>, as lines: "
+        "<a href=\"/server-status?auto\">auto</a></footer>\n</main></body>\n"
+        "</html>\n",
+        base::format_http_date(status.now));
+    return page;
 }
 
 std::string render_page(const Status& status) {

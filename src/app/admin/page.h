@@ -11,6 +11,11 @@ namespace app {
 /// and errors from CAs (faults.md 4.6).
 std::string render_page(const Status& status);
 
+/// httpd's /server-status for people and ("?auto") for programs: numbers of the server, then what
+/// the engine says of the domains.
+std::string render_server_status(const Status& status, const std::string& domains);
+std::string render_server_status_lines(const Status& status, const std::string& domains);
+
 /// "in 59 days", "3 hours ago", "now".
 std::string relative_time(base::Time time, base::Time now);
 

@@ -18,6 +18,7 @@ struct Status {
     size_t workers = 0;
     size_t sites = 0;
     proxy::Counters counters;
+    md::CertificateCheck certificate_check;
     std::vector<md::DomainSummary> domains;
 };
 
@@ -28,6 +29,8 @@ class StatusSource {
     virtual Status status() = 0;
     /// mod_md.md 7.1; "" for the list.
     virtual std::string md_status(const std::string& name) = 0;
+    /// mod_md.md 7.3, 7.4: the domains in server-status; "" if server_status is off.
+    virtual std::string server_status(bool as_lines) = 0;
 };
 
 }  // namespace app

@@ -211,7 +211,8 @@ void check_sites(const Configuration& configuration, Mistakes& mistakes) {
 /// What can prove a domain to the CA; empty after saying why nothing can (CF-29).
 void check_challenges(const Configuration& configuration, const DomainSettings& domain,
                       const std::string& name, Mistakes& mistakes) {
-    for (const std::string_view key : {"address", "protocol", "port_map", "ca_challenges"}) {
+    for (const std::string_view key :
+         {"address", "protocol", "port_map", "ca_challenges", "challenge_dns01"}) {
         if (mistakes.is_unread(key)) return;
     }
     const PortMap& map = configuration.md.port_map;
@@ -239,6 +240,23 @@ void check_challenges(const Configuration& configuration, const DomainSettings& 
     };
     consider("http-01", proxy::Protocol::Http, 80, map.http);
     consider("tls-alpn-01", proxy::Protocol::Https, 443, map.https);
+    std::string no_dns01;
+    if (!inherited<&DomainDirectives::challenge_dns01>(configuration, domain)) {
+        no_dns01 = "there is no challenge_dns01, the program that makes the TXT records";
+    } else if (!wants("dns-01")) {
+        no_dns01 = "it is not in ca_challenges";
+    }
+    if (no_dns01.empty()) {
+        usable = true;
+    } else {
+        reasons.push_back("dns-01: " + no_dns01);
+        for (const PlacedName& wildcard : domain.names) {
+            if (!wildcard.name.starts_with("*.")) continue;
+            mistakes.add(wildcard.place, "{} is a wildcard, which CAs prove by dns-01 alone: {}",
+                         wildcard.name, no_dns01);
+            usable = true;  // enough is said
+        }
+    }
     if (!usable) {
         mistakes.add(domain.place, "{} cannot be proved to a CA: {}", name,
                      fmt::join(reasons, "; "));
@@ -256,11 +274,6 @@ void check_names(const DomainSettings& domain, bool driven, Mistakes& mistakes) 
         if (is_ip_address(name.name)) {
             mistakes.add(name.place,
                          "{} is an IP address; certificates are managed for DNS names alone",
-                         name.name);
-        } else if (name.name.starts_with("*.")) {
-            mistakes.add(name.place,
-                         "{} is a wildcard; CAs prove these by dns-01 alone, which this version "
-                         "does not have; write the names, or use certificate_file",
                          name.name);
         } else if (name.name.find('.') == std::string::npos) {
             mistakes.add(name.place,

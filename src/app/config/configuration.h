@@ -76,12 +76,15 @@ struct TlsSettings {
 struct DomainDirectives {
     std::optional<bool> auto_members;
     std::optional<std::vector<std::string>> ca_urls;
+    std::optional<std::string> ca_protocol;
     std::optional<std::string> agreement;
     std::optional<std::string> contact;
     std::optional<std::vector<std::string>> challenges;
+    std::optional<std::string> challenge_dns01;  // a command line
     std::optional<std::string> ca_certificate_file;
     std::optional<md::ExternalAccount> external_account;
     std::optional<std::string> http_proxy;
+    std::optional<std::string> http_proxy_ca_file;
     std::optional<std::string> profile;
     std::optional<bool> profile_mandatory;
     std::optional<std::vector<md::KeySpec>> private_keys;
@@ -92,6 +95,7 @@ struct DomainDirectives {
     std::optional<bool> renew_via_ari;
     std::optional<md::RequireHttps> require_https;
     std::optional<bool> stapling;
+    std::optional<bool> certificate_status;
 };
 
 /// Where the CA's connections to port 80 and 443 arrive here (MDPortMap); nullopt: not at all.
@@ -105,14 +109,24 @@ struct MdSettings {
     Place place;
     std::string store_dir = "/var/lib/mdfront/md";
     Place store_place;
+    base::Duration store_lock_wait{0};  // 0: no locks
     base::Duration check_interval = std::chrono::hours{12};
     base::Duration initial_delay{0};
     base::Duration retry_delay = std::chrono::seconds{30};
     int retry_failover = 13;
     base::Duration activation_delay{0};
+    std::string message_command;  // command lines as md/command_line.h has them
+    std::string notify_command;
+    int challenge_dns01_version = 1;
+    base::Duration command_timeout = std::chrono::minutes{5};
     PortMap port_map;
     md::MatchNames match_names = md::MatchNames::All;
     bool base_server = false;
+    md::CertificateCheck certificate_check;
+    bool server_status = false;
+    bool staple_others = true;
+    md::Window stapling_keep_response{0, std::chrono::hours{7 * 24}};
+    md::Window stapling_renew_window{33, {}};
     DomainDirectives directives;
 };
 

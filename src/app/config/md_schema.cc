@@ -17,6 +17,12 @@ std::optional<md::MatchNames> match_names(const Node& node, Reading& reading) {
     return values::word(node, reading, words);
 }
 
+std::optional<std::string> ca_protocol(const Node& node, Reading& reading) {
+    static constexpr values::Word<std::string_view> words[] = {{"ACME", "ACME"}, {"acme", "ACME"}};
+    const auto word = values::word(node, reading, words);
+    return word ? std::optional<std::string>(*word) : std::nullopt;
+}
+
 std::optional<md::RenewMode> renew_mode(const Node& node, Reading& reading) {
     static constexpr values::Word<md::RenewMode> words[] = {{"auto", md::RenewMode::Auto},
                                                             {"always", md::RenewMode::Always},
@@ -32,6 +38,14 @@ std::optional<md::RequireHttps> require_https(const Node& node, Reading& reading
     return values::word(node, reading, words);
 }
 
+/// How long to wait for the lock; 0: no locks.
+std::optional<base::Duration> store_locks(const Node& node, Reading& reading) {
+    if (node.kind == Node::Kind::Boolean) {
+        return node.boolean ? std::chrono::seconds{5} : base::Duration::zero();
+    }
+    return values::duration(node, reading, base::Duration::zero(), std::chrono::hours{1});
+}
+
 constexpr int64_t year_s = 366 * 86'400;
 
 }  // namespace
@@ -42,6 +56,11 @@ const std::vector<Key<MdSettings>>& md_keys() {
         {{"store_dir", "path", "\"/var/lib/mdfront/md\"",
           "Where accounts, keys and certificates are kept, in mod_md's layout (MDStoreDir)."},
          set_placed<&T::store_dir, &T::store_place, values::path>},
+        {{"store_locks", "boolean or duration", "false",
+          "Share the store with httpd or another mdfront: hold its lock while sets are changed, "
+          "and "
+          "wait so long for it; true: 5 s (MDStoreLocks)."},
+         set<&T::store_lock_wait, store_locks>},
         {{"check_interval", "duration", "\"12h\"",
           "How often each domain is looked at, ± 50 % (MDCheckInterval)."},
          set_duration<&T::check_interval, 1, year_s>},
@@ -59,6 +78,21 @@ const std::vector<Key<MdSettings>>& md_keys() {
           "How long a new certificate waits before it is used, for clocks that are behind "
           "(MDActivationDelay)."},
          set_duration<&T::activation_delay, 0, year_s>},
+        {{"message_cmd", "text or list", "",
+          "Program that is told of events, \"<event> <domain>\" after its own words; see Commands "
+          "(MDMessageCmd)."},
+         set<&T::message_command, values::command>},
+        {{"notify_cmd", "text or list", "",
+          "Program that is told of domains with a new certificate, before message_cmd; see "
+          "Commands "
+          "(MDNotifyCmd)."},
+         set<&T::notify_command, values::command>},
+        {{"command_timeout", "duration", "\"5mi\"",
+          "How long message_cmd, notify_cmd and challenge_dns01 may run before they are killed."},
+         set_duration<&T::command_timeout, 1, 86'400>},
+        {{"challenge_dns01_version", "number", "1",
+          "2: challenge_dns01 gets the value on teardown, too (MDChallengeDns01Version)."},
+         set_integer<&T::challenge_dns01_version, 1, 2>},
         {{"port_map", "list of texts", "[\"80:80\", \"443:443\"]",
           "At which of our ports the CA's connections to 80 and 443 arrive; \"80:-\": not at all "
           "(MDPortMap)."},
@@ -70,6 +104,27 @@ const std::vector<Key<MdSettings>>& md_keys() {
         {{"base_server", "boolean", "false",
           "Whether the default site belongs to managed domains too (MDBaseServer)."},
          set<&T::base_server, values::boolean>},
+        {{"certificate_check", "list of texts or \"none\"", "[\"crt.sh\", \"https://crt.sh?q=\"]",
+          "Where the status page links certificates to: what the link is called, and a URL that "
+          "the "
+          "SHA-256 fingerprint is appended to (MDCertificateCheck, MDCertificateMonitor)."},
+         set<&T::certificate_check, values::certificate_check>},
+        {{"server_status", "boolean", "false",
+          "Show the managed domains in /server-status and /server-status?auto of the admin "
+          "listener, as httpd does (MDServerStatus)."},
+         set<&T::server_status, values::boolean>},
+        {{"staple_others", "boolean", "true",
+          "With `stapling` in [md]: staple certificates of sites that are not managed, too "
+          "(MDStapleOthers)."},
+         set<&T::staple_others, values::boolean>},
+        {{"stapling_keep_response", "window", "\"7d\"",
+          "How long OCSP answers that nobody uses stay in the store; a share is one of 7 days "
+          "(MDStaplingKeepResponse)."},
+         set<&T::stapling_keep_response, values::keep_window>},
+        {{"stapling_renew_window", "window", "\"33%\"",
+          "Renew an OCSP answer when this part of its life, or this time, is left "
+          "(MDStaplingRenewWindow)."},
+         set<&T::stapling_renew_window, values::window>},
     };
     return keys;
 }
@@ -100,15 +155,22 @@ const std::vector<Key<DomainDirectives>>& directive_keys() {
           "of an ACME directory; of a list, the next is used when one fails for long "
           "(MDCertificateAuthority)."},
          set<&T::ca_urls, values::certificate_authority>},
+        {{"certificate_protocol", "text", "\"ACME\"",
+          "How the CA is spoken to: \"ACME\" (MDCertificateProtocol)."},
+         set<&T::ca_protocol, ca_protocol>},
         {{"certificate_agreement", "text", "",
           "\"accepted\": you agree to the CA's terms (MDCertificateAgreement)."},
          set<&T::agreement, values::agreement>},
         {{"contact_email", "text", "", "Mail address for the account at the CA (MDContactEmail)."},
          set<&T::contact, values::contact>},
         {{"ca_challenges", "text or list", "",
-          "\"http-01\", \"tls-alpn-01\", in order of preference; none: what listeners and port_map "
-          "allow (MDCAChallenges)."},
+          "\"http-01\", \"tls-alpn-01\", \"dns-01\", in order of preference; none: what listeners, "
+          "port_map and challenge_dns01 allow (MDCAChallenges)."},
          set<&T::challenges, values::challenges>},
+        {{"challenge_dns01", "text or list", "",
+          "Program that makes and removes the TXT records of dns-01, which wildcards need; see "
+          "Commands (MDChallengeDns01)."},
+         set<&T::challenge_dns01, values::command>},
         {{"ca_certificate_file", "path or \"none\"", "\"none\"",
           "PEM file with the roots to trust when talking to the CA, instead of the system's "
           "(MDCACertificateFile)."},
@@ -119,6 +181,11 @@ const std::vector<Key<DomainDirectives>>& directive_keys() {
          set<&T::external_account, values::external_account>},
         {{"http_proxy", "text", "", "URL of the proxy for talking to the CA (MDHttpProxy)."},
          set<&T::http_proxy, values::http_proxy>},
+        {{"http_proxy_ca_certificate_file", "path or \"none\"", "\"none\"",
+          "PEM file with the roots to trust when talking to an https proxy, instead of the "
+          "system's "
+          "(MDHttpProxyCACertificateFile)."},
+         set<&T::http_proxy_ca_file, values::path_or_none>},
         {{"profile", "text", "", "ACME profile to order (MDProfile)."},
          set<&T::profile, values::text>},
         {{"profile_mandatory", "boolean", "false",
@@ -149,6 +216,9 @@ const std::vector<Key<DomainDirectives>>& directive_keys() {
           "\"off\", \"temporary\" or \"permanent\": redirects http to https; \"permanent\" also "
           "sends Strict-Transport-Security (MDRequireHttps)."},
          set<&T::require_https, require_https>},
+        {{"certificate_status", "boolean", "true",
+          "Answer /.httpd/certificate-status on the domain's names (MDCertificateStatus)."},
+         set<&T::certificate_status, values::boolean>},
         {{"members", "text", "\"auto\"",
           "\"auto\": hosts of the sites that belong to the domain become names of it; \"manual\": "
           "not (MDMembers)."},

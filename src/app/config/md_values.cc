@@ -9,6 +9,8 @@
 
 #include "app/config/values.h"
 #include "base/text.h"
+#include "md/acme_directory.h"
+#include "md/command_line.h"
 
 namespace app::values {
 
@@ -40,17 +42,6 @@ std::optional<std::vector<std::pair<std::string, Place>>> placed_texts(const Nod
     if (!good) return std::nullopt;
     return result;
 }
-
-struct KnownCa {
-    std::string_view name;
-    std::string_view url;
-};
-constexpr KnownCa known_cas[] = {
-    {"letsencrypt", "https://acme-v02.api.letsencrypt.org/directory"},
-    {"letsencrypt-test", "https://acme-staging-v02.api.letsencrypt.org/directory"},
-    {"buypass", "https://api.buypass.com/acme/directory"},
-    {"buypass-test", "https://api.test4.buypass.no/acme/directory"},
-};
 
 /// Why a text is no absolute URL with that scheme; empty if it is.
 std::string why_no_url(std::string_view url, std::string_view scheme) {
@@ -198,6 +189,42 @@ std::optional<md::ExternalAccount> account_file(const std::string& path, const P
 
 }  // namespace
 
+std::optional<md::Window> keep_window(const Node& node, Reading& reading) {
+    constexpr base::Duration norm = std::chrono::hours{7 * 24};
+    if (node.kind != Node::Kind::Text || !node.text.ends_with('%')) return window(node, reading);
+    const char* last = node.text.data() + node.text.size() - 1;
+    int percent = 0;
+    const auto [end, error] = std::from_chars(node.text.data(), last, percent);
+    if (error != std::errc{} || end != last || percent < 1 || percent > 10'000) {
+        return reading.wrong(node.place,
+                             "{} is no share of 7 days; write \"100%\" for all of them, or a time, "
+                             "\"7d\"",
+                             in_quotes(node.text));
+    }
+    return md::Window{0, norm * percent / 100};
+}
+
+std::optional<md::CertificateCheck> certificate_check(const Node& node, Reading& reading) {
+    if (node.kind == Node::Kind::Text && node.text == "none") return md::CertificateCheck{"", ""};
+    if (node.kind != Node::Kind::List || node.items.size() != 2) {
+        return reading.wrong(node.place,
+                             "is {}; expected a name and a URL, [\"crt.sh\", "
+                             "\"https://crt.sh?q=\"], or \"none\"",
+                             node.described());
+    }
+    const auto name = text(node.items[0], reading);
+    const auto url = text(node.items[1], reading);
+    if (!name || !url) return std::nullopt;
+    const std::string why = why_no_url(*url, "https");
+    if (!why.empty() && !why_no_url(*url, "http").empty()) {
+        return reading.wrong(node.items[1].place,
+                             "{} {}; write a URL that a fingerprint can be "
+                             "appended to: \"https://crt.sh?q=\"",
+                             in_quotes(*url), why);
+    }
+    return md::CertificateCheck{*name, *url};
+}
+
 std::optional<md::Window> window(const Node& node, Reading& reading) {
     const auto no_unit = [&](std::string_view given, std::string_view digits) {
         const bool percent =
@@ -270,14 +297,15 @@ std::optional<std::vector<std::string>> certificate_authority(const Node& node, 
     bool good = true;
     for (const auto& [text, place] : *items) {
         const auto known = std::find_if(
-            std::begin(known_cas), std::end(known_cas),
-            [&text = text](const KnownCa& ca) { return base::iequals(ca.name, text); });
-        if (known != std::end(known_cas)) {
+            std::begin(md::known_cas), std::end(md::known_cas),
+            [&text = text](const md::KnownCa& ca) { return base::iequals(ca.name, text); });
+        if (known != std::end(md::known_cas)) {
             urls.emplace_back(known->url);
             continue;
         }
-        std::vector<std::string_view> names;
-        for (const KnownCa& ca : known_cas) names.push_back(ca.name);
+        std::vector<std::string> lower;
+        for (const md::KnownCa& ca : md::known_cas) lower.push_back(base::to_lower(ca.name));
+        const std::vector<std::string_view> names(lower.begin(), lower.end());
         if (text.find("://") == std::string::npos) {
             const auto close = base::nearest(base::to_lower(text), names);
             const std::string hint =
@@ -337,14 +365,10 @@ std::optional<std::vector<std::string>> challenges(const Node& node, Reading& re
     std::vector<std::string> types;
     bool good = true;
     for (const auto& [text, place] : *items) {
-        if (text == "dns-01") {
+        if (text != "http-01" && text != "tls-alpn-01" && text != "dns-01") {
             (void)reading.wrong(place,
-                                "\"dns-01\" is not available in this version; write "
-                                "\"http-01\" or \"tls-alpn-01\"");
-            good = false;
-        } else if (text != "http-01" && text != "tls-alpn-01") {
-            (void)reading.wrong(place,
-                                "{} is no challenge type; write \"http-01\" or \"tls-alpn-01\"",
+                                "{} is no challenge type; write \"http-01\", \"tls-alpn-01\" or "
+                                "\"dns-01\"",
                                 in_quotes(text));
             good = false;
         } else {
@@ -353,6 +377,45 @@ std::optional<std::vector<std::string>> challenges(const Node& node, Reading& re
     }
     if (!good) return std::nullopt;
     return types;
+}
+
+std::optional<std::string> command(const Node& node, Reading& reading) {
+    std::vector<std::string> words;
+    if (node.kind == Node::Kind::List) {
+        auto list = texts(node, reading);
+        if (!list) return std::nullopt;
+        words = std::move(*list);
+    } else {
+        const auto line = text(node, reading);
+        if (!line) return std::nullopt;
+        auto split = md::split_command_line(*line);
+        if (!split) {
+            return reading.wrong(node.place, "{}: {}; words with blanks stand in quotes",
+                                 in_quotes(*line), split.error().detail);
+        }
+        words = std::move(*split);
+        // What is no shell does not do what a shell does.
+        for (const std::string& word : words) {
+            if (word != "|" && word != "&&" && word != "||" && word != ";" && word != ">" &&
+                word != ">>" && word != "<" && word != "&") {
+                continue;
+            }
+            reading.mistakes.warn(node.place,
+                                  "{}: no shell runs the command, {} is given to the program as it "
+                                  "is; write a script and name that",
+                                  reading.key, in_quotes(word));
+        }
+    }
+    auto program = md::find_program(words.front());  // CF-30
+    if (!program) return reading.wrong(node.place, "{}", program.error().detail);
+    struct stat status {};
+    if (::stat(program->c_str(), &status) == 0 && (status.st_mode & S_IWOTH) != 0) {
+        reading.mistakes.warn(node.place,
+                              "{}: {} can be written by everybody (mode {:04o}), who can so run "
+                              "what they like; run chmod o-w on it",
+                              reading.key, *program, status.st_mode & 07777u);
+    }
+    return md::quote_command_line(words);
 }
 
 std::optional<std::string> path_or_none(const Node& node, Reading& reading) {

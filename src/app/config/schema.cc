@@ -308,8 +308,6 @@ std::string snake_case(std::string_view name) {
 
 /// Names that a key has or had elsewhere, for hints.
 constexpr std::pair<std::string_view, std::string_view> former_names[] = {
-    {"drive_mode", "renew_mode"},
-    {"member", "names"},
     {"omain", "names"},
     {"domain", "names"},
     {"domains", "names"},
@@ -401,15 +399,47 @@ std::string schema_markdown() {
     return text;
 }
 
+namespace {
+
+/// mod_md's own old names and second names: read like the present ones, and told of.
+constexpr std::pair<std::string_view, std::string_view> second_names[] = {
+    {"drive_mode", "renew_mode"},
+    {"member", "names"},
+    {"certificate_monitor", "certificate_check"},
+};
+
+std::string_view present_name(std::string_view name, const std::vector<BoundKey>& keys) {
+    for (const auto& [old, present] : second_names) {
+        if (old != name) continue;
+        for (const BoundKey& key : keys) {
+            if (key.name == present) return present;
+        }
+    }
+    return name;
+}
+
+}  // namespace
+
 void read_keys(const Node& node, std::string_view table, const std::vector<BoundKey>& keys,
                Mistakes& mistakes) {
     for (const Node::Entry& entry : node.entries) {
-        const auto known = std::find_if(
-            keys.begin(), keys.end(), [&](const BoundKey& key) { return key.name == entry.name; });
+        const std::string_view name = present_name(entry.name, keys);
+        const auto known = std::find_if(keys.begin(), keys.end(),
+                                        [&](const BoundKey& key) { return key.name == name; });
         if (known == keys.end()) {
             mistakes.add(entry.place, "{}: unknown key; {}", base::escape_for_log(entry.name, 64),
                          unknown_key_hint(entry.name, table));
             continue;
+        }
+        if (known->name != entry.name) {
+            if (std::any_of(node.entries.begin(), node.entries.end(),
+                            [&](const Node::Entry& other) { return other.name == known->name; })) {
+                mistakes.add(entry.place,
+                             "{}: is another name of {}, which is there too; remove it", entry.name,
+                             known->name);
+                continue;
+            }
+            mistakes.warn(entry.place, "{}: is read as {}; write that", entry.name, known->name);
         }
         Reading reading{mistakes, known->name};
         known->read(entry.value, reading);

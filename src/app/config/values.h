@@ -56,11 +56,18 @@ std::optional<ServerAddress> server(const std::string& text, const Place& place,
 
 // The values of mod_md's directives (mod_md.md 1.2–1.7).
 std::optional<md::Window> window(const Node& node, Reading& reading);
+/// A window whose shares are of 7 days, and may be 100 % and more.
+std::optional<md::Window> keep_window(const Node& node, Reading& reading);
+/// ["name", "https://…"], or "none".
+std::optional<md::CertificateCheck> certificate_check(const Node& node, Reading& reading);
 std::optional<std::vector<md::KeySpec>> private_keys(const Node& node, Reading& reading);
 std::optional<std::vector<std::string>> certificate_authority(const Node& node, Reading& reading);
 std::optional<std::string> agreement(const Node& node, Reading& reading);
 std::optional<std::string> contact(const Node& node, Reading& reading);
 std::optional<std::vector<std::string>> challenges(const Node& node, Reading& reading);
+/// A command line as md/command_line.h has it, from a text or a list of words; its program can be
+/// run.
+std::optional<std::string> command(const Node& node, Reading& reading);
 std::optional<std::string> path_or_none(const Node& node, Reading& reading);
 std::optional<md::ExternalAccount> external_account(const Node& node, Reading& reading);
 std::optional<std::string> http_proxy(const Node& node, Reading& reading);

@@ -13,13 +13,13 @@ class Challtestsrv:
 
     def __init__(self, folder):
         self.dns = f"127.0.0.1:{free_port()}"
-        management = f"127.0.0.1:{free_port()}"
+        self.management = f"127.0.0.1:{free_port()}"
         self.process = Process(
             ["/usr/bin/pebble-challtestsrv", "-defaultIPv6", "", "-defaultIPv4", "127.0.0.1",
-             "-dns01", self.dns, "-management", management,
+             "-dns01", self.dns, "-management", self.management,
              "-http01", "", "-https01", "", "-tlsalpn01", ""],
             folder / "challtestsrv.log")
-        self.process.wait_for(lambda: _accepts(management), "challtestsrv answers")
+        self.process.wait_for(lambda: _accepts(self.management), "challtestsrv answers")
 
     def close(self):
         self.process.stop()

@@ -39,6 +39,9 @@ class FakeSource final : public app::StatusSource {
     std::string md_status(const std::string& name) override {
         return "{\"asked\":\"" + name + "\"}";
     }
+    std::string server_status(bool as_lines) override {
+        return as_lines ? "ManagedCertificatesTotal: 1\n" : "<table>domains</table>";
+    }
 };
 
 proxy::LocalResponse ask(std::string_view path, std::string_view host = "localhost",
@@ -46,6 +49,12 @@ proxy::LocalResponse ask(std::string_view path, std::string_view host = "localho
     FakeSource source;
     app::AdminHandler handler(source, {"status.example.org"});
     return handler.handle({method, path, "", host});
+}
+
+proxy::LocalResponse ask_server_status(std::string_view query) {
+    FakeSource source;
+    app::AdminHandler handler(source, {});
+    return handler.handle({"GET", "/server-status", query, "localhost"});
 }
 
 std::string field(const proxy::LocalResponse& response, std::string_view name) {
@@ -141,4 +150,17 @@ TEST_CASE("times are told relative to now") {
         {-72h, "3 days ago"},
     };
     for (const auto& [away, text] : cases) CHECK(app::relative_time(now + away, now) == text);
+}
+
+TEST_CASE("server-status is a page, and lines with ?auto") {
+    const proxy::LocalResponse page = ask_server_status("");
+    CHECK(page.status == 200);
+    CHECK(page.content_type == "text/html; charset=utf-8");
+    CHECK(page.body.find("<table>domains</table>") != std::string::npos);
+    const proxy::LocalResponse lines = ask_server_status("auto");
+    CHECK(lines.status == 200);
+    CHECK(
+        lines.body.starts_with("ServerVersion: mdfront/1.2.3\nServerUptimeSeconds: 10800\n"
+                               "Total Accesses: 1234567\n"));
+    CHECK(lines.body.ends_with("ManagedCertificatesTotal: 1\n"));
 }

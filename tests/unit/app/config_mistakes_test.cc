@@ -50,7 +50,7 @@ protocol = "http"
 [md]
 renew_window = "33"
 MDWarnWindow = "10%"
-drive_mode = "auto"
+renewmode = "auto"
 certificate_authority = "letsencript"
 contact_email = "nobody"
 private_keys = ["RSA 1024", "P-999"]
@@ -81,7 +81,7 @@ hosts = ["b"]
         R"(m.toml:8: protocol: is the text "tls"; expected "http" or "https")",
         R"(m.toml:13: renew_window: "33" has no unit; write "33%" or "30d")",
         R"(m.toml:14: MDWarnWindow: unknown key; write warn_window)",
-        R"(m.toml:15: drive_mode: unknown key; write renew_mode)",
+        R"(m.toml:15: renewmode: unknown key; did you mean renew_mode?)",
         R"(m.toml:16: certificate_authority: "letsencript" is no CA that is known by name; write "letsencrypt", "letsencrypt-test", "buypass" or "buypass-test", or the https URL of its directory; did you mean "letsencrypt"?)",
         R"(m.toml:17: contact_email: "nobody" is no mail address; write one, as "hostmaster@example.org")",
         R"(m.toml:18: private_keys: "RSA 1024" has 1024 bits; CAs take RSA keys of 2048 to 4096 bits)",
@@ -134,7 +134,8 @@ TEST_CASE("tables and keys in the wrong place or form are told where they belong
          "renewWindow: unknown key; write renew_window"},
         {"with MD", "[md]\nMDRenewViaARI = true\n", "write renew_via_ari"},
         {"md_ prefix", "[md]\nmd_renew_mode = \"auto\"\n", "write renew_mode"},
-        {"MDomain's word", "[[md.domain]]\nmember = \"x.org\"\n", "write names"},
+        {"old and new name", "[md]\ndrive_mode = \"auto\"\nrenew_mode = \"auto\"\n",
+         "drive_mode: is another name of renew_mode, which is there too; remove it"},
         {"nothing near", "[tls]\nzzzzzzzz = 1\n", "[tls] has: policy, certificates_decoded_max"},
         {"missing address", "[[listen]]\nprotocol = \"http\"\n",
          "m.toml:1: [[listen]] has no address"},
@@ -178,6 +179,21 @@ TEST_CASE("single values are told what a good one looks like") {
         {"default and more", md("private_keys = [\"Default\", \"P-256\"]"), "stands alone"},
         {"agreement", md("certificate_agreement = \"yes\""), "write \"accepted\""},
         {"challenge", md("ca_challenges = [\"http\"]"), "is no challenge type"},
+        {"command that is missing", md("message_cmd = \"/no/such/x a\""),
+         "message_cmd: /no/such/x: No such file or directory"},
+        {"command that is not found", md("notify_cmd = \"no-such-program\""),
+         "notify_cmd: there is no program no-such-program in /usr/local/sbin:"},
+        {"command with a relative path", md("challenge_dns01 = [\"bin/dns\"]"),
+         "challenge_dns01: bin/dns is a relative path; write it from / on"},
+        {"command that is no file", md("message_cmd = \"/etc\""), "/etc: Is a directory"},
+        {"command that cannot be executed", md("message_cmd = \"/etc/passwd\""),
+         "/etc/passwd cannot be executed"},
+        {"command with an open quote", md("message_cmd = \"/bin/true 'a\""),
+         "a ' is not closed; words with blanks stand in quotes"},
+        {"command of nothing", md("message_cmd = \"  \""), "it names no program"},
+        {"command of no words", md("message_cmd = []"), "is an empty list"},
+        {"command time", md("command_timeout = \"0s\""), "command_timeout: "},
+        {"dns-01 version", md("challenge_dns01_version = 3"), "expected 1 to 2"},
         {"EAB one text", md("external_account_binding = \"kid hmac\""), "one text with two words"},
         {"EAB half", md("external_account_binding = [\"kid\"]"), "a list of 1"},
         {"EAB hmac", md("external_account_binding = [\"kid\", \"a+b=\"]"), "is not base64url"},
@@ -269,7 +285,13 @@ TEST_CASE("contradictions between keys are told with both places") {
         {"overlap", managed_site + domain + "names = [\"b.org\", \"a.example.org\"]\n",
          "overlap in a.example.org"},
         {"managed wildcard", managed_site + domain + "names = [\"*.b.example.org\"]\n",
-         "CAs prove these by dns-01 alone"},
+         "*.b.example.org is a wildcard, which CAs prove by dns-01 alone: there is no "
+         "challenge_dns01"},
+        {"managed wildcard without the challenge",
+         managed_site + domain +
+             "names = [\"*.b.example.org\"]\nca_challenges = [\"http-01\"]\n"
+             "challenge_dns01 = \"/bin/true\"\n",
+         "is a wildcard, which CAs prove by dns-01 alone: it is not in ca_challenges"},
         {"managed address", managed_site + domain + "names = [\"192.0.2.1\"]\n",
          "is an IP address"},
         {"managed bare name", managed_site + domain + "names = [\"intranet\"]\n", "has no dot"},

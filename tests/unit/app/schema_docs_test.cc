@@ -34,6 +34,142 @@ TEST_CASE("docs/configuration.md has every key with its type, default and meanin
     }
 }
 
+namespace {
+
+/// A row of docs/mod_md.md's table of directives.
+struct Row {
+    std::string directive, key, where, default_value;
+};
+
+std::string without_ticks(std::string_view cell) {
+    std::string text(base::trim(cell));
+    std::erase(text, '`');
+    return text;
+}
+
+std::vector<Row> directive_rows() {
+    std::vector<Row> rows;
+    const std::string docs = content(source_root() / "docs/mod_md.md");
+    for (const std::string_view line : base::split(docs, '\n')) {
+        if (!line.starts_with("| `MD")) continue;
+        const auto cells = base::split(line, '|');
+        REQUIRE(cells.size() >= 6);
+        rows.push_back({without_ticks(cells[1]), without_ticks(cells[2]), without_ticks(cells[3]),
+                        without_ticks(cells[4])});
+    }
+    return rows;
+}
+
+const app::KeyText* key_in(std::string_view table, std::string_view name) {
+    for (const app::TableText& candidate : app::schema()) {
+        if (candidate.name != table) continue;
+        for (const app::KeyText& key : candidate.keys) {
+            if (key.name == name) return &key;
+        }
+    }
+    return nullptr;
+}
+
+}  // namespace
+
+TEST_CASE("docs/mod_md.md's table of directives and the schema have the same keys and defaults") {
+    const std::vector<Row> rows = directive_rows();
+    for (const Row& row : rows) {
+        INFO(row.directive << " " << row.key);
+        const app::KeyText* general = key_in("md", row.key);
+        const app::KeyText* own = key_in("md.domain", row.key);
+        CHECK((row.where == "[md]" || row.where == "[[md.domain]]" || row.where == "both"));
+        CHECK((general != nullptr) == (row.where != "[[md.domain]]"));
+        CHECK((own != nullptr) == (row.where != "[md]"));
+        const app::KeyText* key = general != nullptr ? general : own;
+        REQUIRE(key != nullptr);
+        // Each names the other; a default that is not told is that of a directive further on.
+        if (row.default_value.empty()) continue;
+        CHECK(key->meaning.find(row.directive) != std::string_view::npos);
+        CHECK((row.default_value == "none" ? "" : row.default_value) == key->default_value);
+    }
+    // The other way round: whatever the schema calls a directive has its row.
+    for (const std::string_view table : {"md", "md.domain"}) {
+        for (const app::TableText& candidate : app::schema()) {
+            if (candidate.name != table) continue;
+            for (const app::KeyText& key : candidate.keys) {
+                const size_t at = key.meaning.find("(MD");
+                if (at == std::string_view::npos) continue;
+                INFO(table << "." << key.name);
+                CHECK(std::any_of(rows.begin(), rows.end(),
+                                  [&](const Row& row) { return row.key == key.name; }));
+            }
+        }
+    }
+}
+
+TEST_CASE("every directive of mod_md has a row, and the example of all of them has its key") {
+    // mod_md.md, section 1. Each is looked up by name, so that none is lost from the table.
+    constexpr const char* directives[] = {"ActivationDelay",
+                                          "BaseServer",
+                                          "CAChallenges",
+                                          "CACertificateFile",
+                                          "CertificateAgreement",
+                                          "CertificateAuthority",
+                                          "CertificateCheck",
+                                          "CertificateFile",
+                                          "CertificateKeyFile",
+                                          "CertificateMonitor",
+                                          "CertificateProtocol",
+                                          "CertificateStatus",
+                                          "ChallengeDns01",
+                                          "ChallengeDns01Version",
+                                          "CheckInterval",
+                                          "ContactEmail",
+                                          "DriveMode",
+                                          "ExternalAccountBinding",
+                                          "HttpProxy",
+                                          "HttpProxyCACertificateFile",
+                                          "InitialDelay",
+                                          "MatchNames",
+                                          "Member",
+                                          "Members",
+                                          "MessageCmd",
+                                          "MustStaple",
+                                          "NotifyCmd",
+                                          "omain",
+                                          "PortMap",
+                                          "PrivateKeys",
+                                          "Profile",
+                                          "ProfileMandatory",
+                                          "RenewMode",
+                                          "RenewViaARI",
+                                          "RenewWindow",
+                                          "RequireHttps",
+                                          "RetryDelay",
+                                          "RetryFailover",
+                                          "ServerStatus",
+                                          "StapleOthers",
+                                          "Stapling",
+                                          "StaplingKeepResponse",
+                                          "StaplingRenewWindow",
+                                          "StoreDir",
+                                          "StoreLocks",
+                                          "WarnWindow"};
+    const std::vector<Row> rows = directive_rows();
+    const std::string example = content(source_root() / "conf/examples/every-directive.toml");
+    for (const char* name : directives) {
+        const std::string directive = std::string("MD") + name;
+        INFO(directive);
+        const auto row = std::find_if(rows.begin(), rows.end(),
+                                      [&](const Row& one) { return one.directive == directive; });
+        REQUIRE(row != rows.end());
+        // At the start of a line, or commented out.
+        CHECK((example.find("\n" + row->key + " = ") != std::string::npos ||
+               example.find("\n# " + row->key + " = ") != std::string::npos));
+    }
+    CHECK(rows.size() == std::size(directives));
+}
+
+TEST_CASE("print the tables of docs/configuration.md", "[.print]") {
+    fmt::print("{}", app::schema_markdown());
+}
+
 TEST_CASE("every default in the schema is one that its reader takes") {
     for (const app::TableText& table : app::schema()) {
         if (table.name.empty()) continue;  // include is read by the TOML reader

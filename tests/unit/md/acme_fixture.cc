@@ -88,6 +88,25 @@ Outcome<void> MemoryStore::activate_tmp(const std::string& name) {
     return {};
 }
 
+CommandResult FakeCommands::run(const Command& command) {
+    if (command.stop.stop_requested()) return {CommandResult::End::Stopped, 0, ""};
+    calls.push_back(command);
+    return on_run ? on_run(command) : CommandResult{};
+}
+
+std::vector<std::string> FakeCommands::lines(size_t from) const {
+    std::vector<std::string> result;
+    for (size_t i = from; i < calls.size(); ++i) {
+        result.push_back(fmt::format("{}", fmt::join(calls[i].argv, " ")));
+    }
+    return result;
+}
+
+int FakeCommands::count(const std::string& line) const {
+    const auto all = lines();
+    return static_cast<int>(std::count(all.begin(), all.end(), line));
+}
+
 World::World(std::vector<Domain> configured)
     : clock(noon), store(clock), ca(clock, ports), domains(std::move(configured)) {
     settings.user_agent = "test";
@@ -102,7 +121,7 @@ void World::restart() {
     store.frozen = false;
     engine = std::make_unique<Engine>(
         settings, domains, store, files, clock, random, [this] { return ca.transport(); }, ports,
-        ports);
+        ports, commands);
     REQUIRE(engine->load());
 }
 

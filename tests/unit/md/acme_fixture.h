@@ -20,7 +20,7 @@ namespace md::test {
 class FakeClock final : public base::Clock {
   public:
     explicit FakeClock(base::Time now) : now_(now) {}
-    base::Time now() override { return now_; }
+    base::Time now() override { return now_ += tick; }
     bool sleep(base::Duration duration) override {
         now_ += duration;
         slept_ += duration;
@@ -29,6 +29,7 @@ class FakeClock final : public base::Clock {
     void move(base::Duration duration) { now_ += duration; }
     base::Duration slept() const { return slept_; }
     bool stopping = false;
+    base::Duration tick{0};  // passes with each look
 
   private:
     base::Time now_;
@@ -108,12 +109,29 @@ class FakePorts final : public ChallengePort, public CertificatePort, public Ans
         return alpn_answers.contains(name) ? alpn_answers[name] : nullptr;
     }
 
+    std::set<std::string> dns01_answer(const std::string& name) override {
+        return txt_records.contains(name) ? txt_records[name] : std::set<std::string>{};
+    }
+
     std::map<std::string, std::map<std::string, std::string>> http01_answers;
+    std::map<std::string, std::set<std::string>> txt_records;  // made by a test's command
     std::map<std::string, std::shared_ptr<const tls::Certificate>> alpn_answers;
     std::map<std::string, std::vector<std::shared_ptr<const tls::Certificate>>> served;
     std::map<std::string, int> publications;
     std::map<std::string, std::string> status;
     int challenges_set_up = 0;
+};
+
+/// Remembers what would be run; on_run says how it ends.
+class FakeCommands final : public Commands {
+  public:
+    CommandResult run(const Command& command) override;
+    /// argv with blanks between, from that call on.
+    std::vector<std::string> lines(size_t from = 0) const;
+    int count(const std::string& line) const;
+
+    std::function<CommandResult(const Command&)> on_run;
+    std::vector<Command> calls;
 };
 
 /// Thrown through the code under test where a process is killed. Nobody catches it on the way.
@@ -141,6 +159,7 @@ struct World {
     MemoryStore store;
     MiniCa ca;
     FakePorts ports;
+    FakeCommands commands;
     base::SeededRandom random{7};
     SystemFiles files;
     EngineSettings settings;

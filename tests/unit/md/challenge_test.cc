@@ -35,7 +35,7 @@ TEST_CASE("Challenge types: configured ones as given, else by reachability (mod_
         settings.https_reachable = one.https;
         const ChallengeChoice choice = choose_challenges(domain, settings);
         CHECK(choice.types == one.types);
-        if (one.types.empty()) CHECK(choice.reasons.size() == 2);
+        if (one.types.empty()) CHECK(choice.reasons.size() == 3);
     }
 }
 
@@ -56,6 +56,9 @@ TEST_CASE("Answers are published, saved, and withdrawn at the end") {
     MemoryStore store(clock);
     FakePorts ports;
     const Domain domain = acme_domain({"a.example"});
+    FakeCommands commands;
+    const EngineSettings settings;
+    const Dns01 dns(commands, settings, domain, {});
     const auto key = AccountKey::generate();
     REQUIRE(key);
     Authorization authorization;
@@ -65,7 +68,7 @@ TEST_CASE("Answers are published, saved, and withdrawn at the end") {
     }
     const std::string expected = "token." + key.value().thumbprint();
     {
-        ChallengeAnswers answers(ports, store, clock, domain, key.value());
+        ChallengeAnswers answers({ports, store, clock, domain, key.value(), dns, {}, {}});
         auto first = answers.set_up({"made-up", "http-01", "tls-alpn-01"}, authorization);
         REQUIRE(first);
         CHECK((*first)->type == "http-01");
@@ -88,8 +91,11 @@ TEST_CASE("No common type is a mismatch that names both sides; a failing set-up 
     MemoryStore store(clock);
     FakePorts ports;
     const Domain domain = acme_domain({"*.a.example"});
+    FakeCommands commands;
+    const EngineSettings settings;
+    const Dns01 dns(commands, settings, domain, {});
     const auto key = AccountKey::generate();
-    ChallengeAnswers answers(ports, store, clock, domain, key.value());
+    ChallengeAnswers answers({ports, store, clock, domain, key.value(), dns, {}, {}});
     Authorization authorization;
     authorization.name = "a.example";
     authorization.wildcard = true;
@@ -113,7 +119,18 @@ TEST_CASE("What a former process set up is removed, and nothing else") {
     for (const char* name : {"a.example", "b.example", "c.example"}) {
         REQUIRE(store.save(Group::Challenges, name, "acme-http-01.txt", "x"));
     }
-    remove_stored_answers(store, {"http-01:a.example", "dns-01:b.example value", "rubbish",
-                                  "http-01:../../etc", "http-01:"});
+    FakeCommands commands;
+    EngineSettings settings;
+    settings.challenge_dns01_command = "/dns";
+    const Domain domain = acme_domain({"a.example"});
+    const Dns01 dns(commands, settings, domain, {});
+    CHECK(remove_stored_answers(
+              store, dns,
+              {"http-01:a.example", "tls-alpn-01:b.example", "rubbish", "http-01:../../etc",
+               "http-01:", "dns-01:b.example value", "dns-01:--help value", "dns-01:a.example ",
+               "dns-01:a.example -x", "dns-01:a.example va/lue", "dns-01:../x value"})
+              .empty());
     CHECK(take(store.names(Group::Challenges)) == std::vector<std::string>{"c.example"});
+    CHECK(commands.lines() ==
+          std::vector<std::string>{"/dns teardown b.example", "/dns teardown a.example"});
 }

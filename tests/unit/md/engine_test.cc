@@ -56,6 +56,15 @@ TEST_CASE("Short-lived certificates are renewed in time, whatever the check inte
     CHECK(world.ca.certificates_made <= 40);
 }
 
+TEST_CASE("A domain is due also if time goes on while it is looked at") {
+    World world({acme_domain({name})});
+    world.clock.tick = milliseconds{1};
+    world.live(hours{1});
+    CHECK_FALSE(world.served(name).fallback);
+    world.live(day * 100);
+    CHECK(world.ca.certificates_made == 2);
+}
+
 TEST_CASE("A renew window longer than the lifetime does not storm the CA") {
     Domain domain = acme_domain({name});
     domain.renew_window = {0, day * 100};
@@ -147,7 +156,9 @@ TEST_CASE("renew_now knows its domains and passes over back-off") {
 }
 
 TEST_CASE("A renewal that was asked for and failed is not pursued while the certificate is good") {
-    World world({acme_domain({name})});
+    Domain domain = acme_domain({name});
+    domain.renew_via_ari = false;
+    World world({domain});
     world.run();
     int attempts = 0;
     fail_all(world, attempts);
@@ -276,6 +287,7 @@ TEST_CASE("A CA that hangs keeps half of the threads at most, and stop() does no
         void publish_status(const std::string&, const std::vector<std::string>&,
                             std::string) override {}
     } none;
+    FakeCommands commands;
     Engine engine(
         settings, domains, **store, files, clock, random,
         [&] {
@@ -284,7 +296,7 @@ TEST_CASE("A CA that hangs keeps half of the threads at most, and stop() does no
             transport->asked = &asked;
             return transport;
         },
-        none, none);
+        none, none, commands);
     REQUIRE(engine.load());
     engine.start();
     const auto deadline = std::chrono::steady_clock::now() + seconds{10};

@@ -331,6 +331,8 @@ TEST_CASE("Faults: a store on a read-only file system opens and is read (ST-03)"
         int unlink(int, const std::string&) override { return -EROFS; }
         int make_directory(int, const std::string&) override { return -EROFS; }
         int remove_directory(int, const std::string&) override { return -EROFS; }
+        int lock(int) override { return -EROFS; }
+        int truncate(int) override { return -EROFS; }
 
       private:
         SystemFiles system_;
@@ -394,6 +396,8 @@ TEST_CASE("Faults: a power cut finds every rename synced, and no file renamed be
             if (r == 0) dirty_directories_.insert(inode(d));
             return r;
         }
+        int lock(int fd) override { return system_.lock(fd); }
+        int truncate(int fd) override { return system_.truncate(fd); }
         int remove_directory(int d, const std::string& n) override {
             return system_.remove_directory(d, n);
         }

@@ -215,12 +215,17 @@ HttpResponse MiniCa::answer(const HttpRequest& request) {
         json["newNonce"] = root + "/new-nonce";
         json["newAccount"] = root + "/new-account";
         json["newOrder"] = root + "/new-order";
+        if (renewal_info) json["renewalInfo"] = root + "/renewal-info";
         json["meta"]["termsOfService"] = root + "/terms";
         json["meta"]["externalAccountRequired"] = external_account_required;
         for (const std::string& name : profiles) json["meta"]["profiles"][name] = "about it";
         return json_answer(200, json);
     }
     if (request.method == "HEAD") return {.status = 200, .fields = {}, .body = {}};
+    const std::string renewal_path = root + "/renewal-info/";
+    if (request.method == "GET" && renewal_info && request.url.starts_with(renewal_path)) {
+        return renewal_info(request.url.substr(renewal_path.size()));
+    }
     return signed_request(request);
 }
 
@@ -306,6 +311,10 @@ HttpResponse MiniCa::new_order(const Json& payload, const std::string& account) 
     Order order;
     order.account = account;
     last_profile = payload.value("profile", "");
+    last_replaces = payload.value("replaces", "");
+    if (!last_replaces.empty() && !replaced.insert(last_replaces).second) {
+        return problem(409, "alreadyReplaced", "an order has replaced it");
+    }
     for (const Json& identifier : payload["identifiers"]) {
         order.names.push_back(identifier["value"]);
         const std::string& name = order.names.back();
@@ -406,6 +415,8 @@ void MiniCa::validate(Authz& authz, const Account& account) {
     bool good = false;
     if (authz.challenge == "http-01") {
         good = answers_.http01_answer(authz.name, authz.token) == expected;
+    } else if (authz.challenge == "dns-01") {
+        good = answers_.dns01_answer(authz.name).contains(base::base64url(sha256(expected)));
     } else if (authz.challenge == "tls-alpn-01") {
         const auto certificate = answers_.alpn_answer(authz.name);
         const auto digest = sha256(expected);

@@ -39,6 +39,8 @@ class Answers {
     virtual ~Answers() = default;
     virtual std::string http01_answer(const std::string& name, const std::string& token) = 0;
     virtual std::shared_ptr<const tls::Certificate> alpn_answer(const std::string& name) = 0;
+    /// The values of the TXT records at _acme-challenge.<name>.
+    virtual std::set<std::string> dns01_answer(const std::string& name) = 0;
 };
 
 class MiniCa {
@@ -68,6 +70,9 @@ class MiniCa {
     bool external_account_required = false;
     std::string external_account_key;  // raw HMAC key of any kid
     std::vector<std::string> profiles;
+    /// RFC 9773: what is answered for a certificate's id. Without it the CA has no such service.
+    std::function<HttpResponse(const std::string& id)> renewal_info;
+    std::set<std::string> replaced;  // ids that an order has replaced; once is enough
     std::map<std::string, std::string> refuse_names;  // name → ACME error type when validated
     bool reuse_authorizations = true;
     std::function<std::vector<std::string>(std::vector<std::string>)> change_names;
@@ -83,6 +88,7 @@ class MiniCa {
     int certificates_made = 0;
     std::vector<std::string> log;  // "POST /new-order"
     std::string last_profile;
+    std::string last_replaces;
     std::vector<uint8_t> last_csr;
 
     void forget_accounts() { accounts_.clear(); }

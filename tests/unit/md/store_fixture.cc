@@ -240,6 +240,16 @@ int FaultyFiles::remove_directory(int directory, const std::string& name) {
     return fault < 0 ? fault : system_.remove_directory(directory, name);
 }
 
+int FaultyFiles::lock(int fd) {
+    const int fault = next();
+    return fault < 0 ? fault : system_.lock(fd);
+}
+
+int FaultyFiles::truncate(int fd) {
+    const int fault = next();
+    return fault < 0 ? fault : system_.truncate(fd);
+}
+
 bool dies_at(int at, const std::function<void(Files&)>& operation) {
     const pid_t child = ::fork();
     REQUIRE(child >= 0);

@@ -95,6 +95,8 @@ class FaultyFiles final : public Files {
     int unlink(int directory, const std::string& name) override;
     int make_directory(int directory, const std::string& name) override;
     int remove_directory(int directory, const std::string& name) override;
+    int lock(int fd) override;
+    int truncate(int fd) override;
 
   private:
     /// 0, or the error that this call gives instead of being done.
