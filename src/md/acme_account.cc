@@ -172,6 +172,11 @@ std::vector<Account> AccountRegistry::candidates(const std::string& ca_url, cons
     return found;
 }
 
+std::string AccountRegistry::known_for(const std::string& ca_url, const Domain& domain) {
+    const std::vector<Account> known = candidates(ca_url, domain, "");
+    return known.empty() ? std::string() : known.front().id;
+}
+
 /// Whether the CA still knows the account. What it does not want is marked, and skipped later.
 Outcome<AccountRegistry::Verdict> AccountRegistry::validate(AcmeClient& client, Account& account) {
     client.use_account(account.key, account.url);

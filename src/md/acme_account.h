@@ -50,6 +50,9 @@ class AccountRegistry {
 
     /// What mod_md left in staging/<name> becomes one of ours; "" if nothing is there, else its id.
     Outcome<std::string> adopt_staged(const std::string& name);
+    /// The id of an account in the store that this domain would use at that CA; "" if there is
+    /// none.
+    std::string known_for(const std::string& ca_url, const Domain& domain);
 
   private:
     enum class Verdict : uint8_t { Usable, Unknown, Refused };

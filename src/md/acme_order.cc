@@ -119,6 +119,7 @@ Outcome<std::optional<Order>> load_order(Store& store, const std::string& domain
     order.finalize = string_at(*json, {"finalize"});
     order.certificate = string_at(*json, {"certificate"});
     order.key_file = string_at(*json, {"privkey"});
+    order.created = time_at(*json, {"created"}).value_or(base::Time{});
     return std::optional<Order>(std::move(order));
 }
 
@@ -131,6 +132,7 @@ Outcome<void> save_order(Store& store, const std::string& domain, const Order& o
     if (!order.finalize.empty()) json["finalize"] = order.finalize;
     if (!order.certificate.empty()) json["certificate"] = order.certificate;
     if (!order.key_file.empty()) json["privkey"] = order.key_file;
+    if (order.created != base::Time{}) json["created"] = base::format_http_date(order.created);
     return store.save(Group::Staging, domain, order_file, json_text(json));
 }
 

@@ -23,6 +23,7 @@ struct Order {
     // Ours, kept in order.json:
     std::vector<std::string> challenge_setups;  // "http-01:<name>"
     std::string key_file;                       // of the key whose certificate this is for
+    base::Time created{};                       // when it was ordered; epoch: not known
     // Of the answer that this was read from:
     std::optional<Problem> error;  // the CA's, when invalid
     std::optional<base::Duration> retry_after;

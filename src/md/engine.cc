@@ -280,7 +280,11 @@ void Engine::publish_status(const Entry& entry) {
 bool Engine::install_at_start(Entry& entry) {
     const Domain& domain = entry.stored.domain;
     const base::Time now = clock_.now();
-    if (domain.is_static() || !staging_reset_reason(store_, domain, false, now).empty()) {
+    // A set whose job is finished is as good as it was: reconcile() may just have written md.json,
+    // which makes the one in staging look out of date.
+    const bool is_finished = entry.job && !entry.is_announcing && entry.job->finished;
+    if (domain.is_static() ||
+        (!is_finished && !staging_reset_reason(store_, domain, false, now).empty())) {
         return false;
     }
     auto staged = check_staged(store_, domain, now);

@@ -17,6 +17,8 @@ constexpr int unreadable_max = 3;  // downloads that cannot be read before the o
 
 constexpr int poll_failures_max = 3;
 
+constexpr base::Duration processing_max = std::chrono::hours{24};
+
 /// The order is gone, or not ours (any more): mod_md.md 5.5, step 3.
 bool is_order_lost(const Problem& problem) {
     return problem.status == ENOENT || problem.status == EACCES ||
@@ -114,6 +116,7 @@ Outcome<void> Issuance::resume_or_create(const KeySpec& spec) {
     if (!created) return created.error();
     order_ = std::move(created).value();
     order_.key_file = key_file(spec);
+    order_.created = parts_.client.clock().now();
     base::log_info("md", parts_.domain.name, "order created: {}", order_.url);
     return save_order(parts_.store, parts_.domain.name, order_);
 }
@@ -121,6 +124,11 @@ Outcome<void> Issuance::resume_or_create(const KeySpec& spec) {
 /// Whether the order of a former attempt can still lead to the certificate for `spec`.
 bool Issuance::can_go_on(const KeySpec& spec) {
     if (!order_.key_file.empty() && order_.key_file != key_file(spec)) return false;
+    // A CA that does not come to an end with it in a day has lost it; one kept on with it for ever
+    // would keep the domain without a certificate.
+    const bool is_old = order_.created != base::Time{} &&
+                        parts_.client.clock().now() - order_.created > processing_max;
+    if (order_.status == OrderStatus::Processing && is_old) return false;
     switch (order_.status) {
         case OrderStatus::Pending:
         case OrderStatus::Ready:

@@ -53,10 +53,14 @@ std::shared_ptr<StoreLock> claim_store(Files& files, int directory, const std::s
         return nullptr;
     }
     auto holder = read_file(files, directory, process_lock_file, claim_bytes_max);
-    base::log_warn("md", path,
-                   "another mdfront{} works on this store; certificates may be ordered twice: give "
-                   "each a store_dir of its own, or stop one",
-                   holder ? " (process " + base::escape_for_log(base::trim(*holder)) + ")" : "");
+    base::log_warn(
+        "md", path,
+        "another mdfront{} works on this store; certificates may be ordered twice: give "
+        "each a store_dir of its own, or stop one",
+        holder ? " (process " +
+                     base::escape_for_log(std::string_view(*holder).substr(0, holder->find('\n'))) +
+                     ")"
+               : "");
     return nullptr;
 }
 

@@ -208,6 +208,7 @@ TEST_CASE("a confined thread has what a worker needs") {
 }
 
 TEST_CASE("a confined thread knows the local time zone") {
+    if (!can_confine) return;
     ::setenv("TZ", "Asia/Tokyo", 1);
     char offset[8] = {};
     on_confined_thread([&] {
