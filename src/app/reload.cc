@@ -33,19 +33,22 @@ bool same_settings(const md::EngineSettings& a, const md::EngineSettings& b) {
            a.notify_command == b.notify_command &&
            a.challenge_dns01_command == b.challenge_dns01_command &&
            a.challenge_dns01_version == b.challenge_dns01_version &&
-           a.command_timeout == b.command_timeout && a.http_reachable == b.http_reachable &&
-           a.https_reachable == b.https_reachable;
+           a.command_timeout == b.command_timeout && a.staple_others == b.staple_others &&
+           a.stapling_keep_response == b.stapling_keep_response &&
+           a.stapling_renew_window == b.stapling_renew_window &&
+           a.http_reachable == b.http_reachable && a.https_reachable == b.https_reachable;
 }
 
 /// All that the engine uses of a domain.
 bool same_domain(const md::Domain& a, const md::Domain& b) {
     const auto facts = [](const md::Domain& d) {
-        return std::tie(d.names, d.contacts, d.auto_members, d.ca_urls, d.agreement, d.challenges,
-                        d.challenge_dns01_command, d.ca_certificate_file, d.external_account,
-                        d.profile, d.profile_mandatory, d.http_proxy, d.private_keys, d.must_staple,
-                        d.renew_mode, d.renew_window, d.warn_window, d.renew_via_ari,
-                        d.require_https, d.stapling, d.certificate_files, d.certificate_key_files,
-                        d.used, d.acme_tls_names);
+        return std::tie(d.names, d.contacts, d.auto_members, d.ca_urls, d.ca_protocol, d.agreement,
+                        d.challenges, d.challenge_dns01_command, d.ca_certificate_file,
+                        d.external_account, d.profile, d.profile_mandatory, d.http_proxy,
+                        d.http_proxy_ca_file, d.private_keys, d.must_staple, d.renew_mode,
+                        d.renew_window, d.warn_window, d.renew_via_ari, d.require_https, d.stapling,
+                        d.certificate_status, d.certificate_files, d.certificate_key_files, d.used,
+                        d.acme_tls_names);
     };
     return facts(a) == facts(b);
 }
@@ -89,7 +92,8 @@ std::vector<std::string> changes_for_next_start(const Setup& before, const Setup
             "[tls]");
     differs(a.limits.connections_max != b.limits.connections_max, "limits.connections_max");
     differs(before.engine.store_dir != now.engine.store_dir, "md.store_dir");
-    differs(!same_settings(before.engine, now.engine), "the timing and reachability in [md]");
+    differs(a.md.store_lock_wait != b.md.store_lock_wait, "md.store_locks");
+    differs(!same_settings(before.engine, now.engine), "the engine's settings in [md]");
     compare_domains(before, now, changes);
     return changes;
 }

@@ -255,6 +255,8 @@ void Server::reload() {
         setup_->routes = loaded->routes;
         setup_->configuration.limits = loaded->configuration.limits;
         setup_->configuration.sites = loaded->configuration.sites;
+        setup_->configuration.md.certificate_check = loaded->configuration.md.certificate_check;
+        setup_->configuration.md.server_status = loaded->configuration.md.server_status;
         setup_->configuration.server.drain_timeout = loaded->configuration.server.drain_timeout;
         setup_->configuration.server.log_level = loaded->configuration.server.log_level;
     }
@@ -327,9 +329,13 @@ Status Server::status() {
 }
 
 std::string Server::server_status(bool as_lines) {
-    const MdSettings& md = setup_->configuration.md;
-    if (!md.server_status || !engine_) return "";
-    return engine_->server_status(as_lines, md.certificate_check);
+    md::CertificateCheck check;
+    {
+        const std::lock_guard lock(status_mutex_);  // a reload changes both
+        if (!setup_->configuration.md.server_status || !engine_) return "";
+        check = setup_->configuration.md.certificate_check;
+    }
+    return engine_->server_status(as_lines, check);
 }
 
 std::string Server::md_status(const std::string& name) {

@@ -211,7 +211,7 @@ class Process {
                 pipe_.reset();
                 return;
             } else if (errno != EINTR) {
-                return;  // EAGAIN: no more for now
+                return;  // EAGAIN: all that is there was read
             }
         }
     }

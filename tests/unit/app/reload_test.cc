@@ -26,6 +26,20 @@ TEST_CASE("a reload names what takes effect at the next start, and nothing else"
     CHECK(changes(plain_site,
                   plain_site + "[[listen]]\naddress = \"*:9443\"\nprotocol = \"https\"\n") ==
           List{"[[listen]]"});
+    const auto with_md = [](const std::string& key) {
+        const size_t at = managed_site.find("[md]\n");
+        REQUIRE(at != std::string::npos);
+        return std::string(managed_site).insert(at + 5, key);
+    };
+    CHECK(changes(managed_site, with_md("store_locks = true\n")) == List{"md.store_locks"});
+    for (const char* key : {"stapling_keep_response = \"3d\"\n", "staple_others = false\n",
+                            "stapling_renew_window = \"20%\"\n", "command_timeout = \"9s\"\n"}) {
+        CHECK(changes(managed_site, with_md(key)) == List{"the engine's settings in [md]"});
+    }
+    // In effect at once.
+    CHECK(changes(managed_site, with_md("server_status = true\n")).empty());
+    CHECK(changes(managed_site, with_md("certificate_check = \"none\"\n")).empty());
+    CHECK(changes(managed_site, with_md("certificate_status = false\n")).size() == 1);
     CHECK(changes(managed_site, managed_site + "renew_window = \"20d\"\n") ==
           List{"what is new of the managed domain a.example.org"});
     CHECK(changes(managed_site, managed_site + "[[md.domain]]\nnames = [\"b.org\"]\n") ==
