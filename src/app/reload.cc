@@ -39,20 +39,6 @@ bool same_settings(const md::EngineSettings& a, const md::EngineSettings& b) {
            a.http_reachable == b.http_reachable && a.https_reachable == b.https_reachable;
 }
 
-/// All that the engine uses of a domain.
-bool same_domain(const md::Domain& a, const md::Domain& b) {
-    const auto facts = [](const md::Domain& d) {
-        return std::tie(d.names, d.contacts, d.auto_members, d.ca_urls, d.ca_protocol, d.agreement,
-                        d.challenges, d.challenge_dns01_command, d.ca_certificate_file,
-                        d.external_account, d.profile, d.profile_mandatory, d.http_proxy,
-                        d.http_proxy_ca_file, d.private_keys, d.must_staple, d.renew_mode,
-                        d.renew_window, d.warn_window, d.renew_via_ari, d.require_https, d.stapling,
-                        d.certificate_status, d.certificate_files, d.certificate_key_files, d.used,
-                        d.acme_tls_names);
-    };
-    return facts(a) == facts(b);
-}
-
 void compare_domains(const Setup& before, const Setup& now, std::vector<std::string>& changes) {
     const auto find = [](const Setup& setup, const std::string& name) {
         return std::find_if(setup.domains.begin(), setup.domains.end(),
@@ -62,7 +48,7 @@ void compare_domains(const Setup& before, const Setup& now, std::vector<std::str
         const auto old = find(before, domain.name);
         if (old == before.domains.end()) {
             changes.push_back(fmt::format("the new managed domain {}", domain.name));
-        } else if (!same_domain(*old, domain)) {
+        } else if (*old != domain) {
             changes.push_back(fmt::format("what is new of the managed domain {}", domain.name));
         }
     }

@@ -125,6 +125,7 @@ md::Domain make_domain(const Configuration& configuration, const DomainSettings&
     take(domain.http_proxy_ca_file, inherited<&D::http_proxy_ca_file>(configuration, settings));
     take(domain.profile, inherited<&D::profile>(configuration, settings));
     take(domain.profile_mandatory, inherited<&D::profile_mandatory>(configuration, settings));
+    take(domain.preferred_chain, inherited<&D::preferred_chain>(configuration, settings));
     take(domain.private_keys, inherited<&D::private_keys>(configuration, settings));
     take(domain.must_staple, inherited<&D::must_staple>(configuration, settings));
     take(domain.renew_window, inherited<&D::renew_window>(configuration, settings));

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "md/account_rollover.h"
 #include "md/acme_json.h"
 
 namespace md {
@@ -138,6 +139,101 @@ Outcome<void> save_account(Store& store, const Account& account) {
     return store.save(Group::Accounts, account.id, account_file, json_text(json));
 }
 
+void AccountRegistry::load(const std::vector<Domain>& domains) {
+    {
+        const std::lock_guard lock(mutex_);
+        wishes_.clear();
+        for (const Domain& domain : domains) {
+            wishes_.push_back({domain.ca_urls, domain.external_account, domain.contacts});
+        }
+    }
+    auto ids = store_.names(Group::Accounts);
+    if (!ids) return base::log_warn("md", "", "accounts: {}", ids.error().message());
+    for (const std::string& id : *ids) {
+        auto account = load_account(store_, Group::Accounts, id);
+        if (account && *account) show(**account);
+    }
+}
+
+void AccountRegistry::show(const Account& account) {
+    AccountSummary summary{.id = account.id,
+                           .ca_url = account.ca_url,
+                           .url = account.url,
+                           .status = account.status,
+                           .contacts = account.contacts,
+                           .key_type = account.key.type(),
+                           .domains = {}};
+    const std::lock_guard lock(mutex_);
+    shown_.insert_or_assign(account.id, Shown{std::move(summary), account.external_account});
+}
+
+std::vector<AccountSummary> AccountRegistry::summaries() const {
+    std::vector<AccountSummary> all;
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, shown] : shown_) all.push_back(shown.summary);
+    return all;
+}
+
+Outcome<void> AccountRegistry::save(const Account& account) {
+    auto saved = save_account(store_, account);
+    if (saved) show(account);
+    return saved;
+}
+
+bool AccountRegistry::has_old_contacts(const Domain& domain, const std::string& id) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = shown_.find(id);
+    if (domain.contacts.empty() || found == shown_.end()) return false;
+    const auto& [account, external] = found->second;
+    if (account.status != "valid" || account.contacts == domain.contacts) return false;
+    // Domains with different addresses share one account: it keeps the one that it has.
+    return std::none_of(wishes_.begin(), wishes_.end(), [&](const Wish& wish) {
+        return wish.contacts == account.contacts && wish.external_account == external &&
+               std::find(wish.ca_urls.begin(), wish.ca_urls.end(), account.ca_url) !=
+                   wish.ca_urls.end();
+    });
+}
+
+/// The account with that id, which signs what the client sends.
+Outcome<Account> AccountRegistry::open(AcmeClient& client, const std::string& id) {
+    auto account = load_account(store_, Group::Accounts, id);
+    if (!account) return account.error();
+    if (!*account) return make_problem(ENOENT, fmt::format("there is no account {}", id));
+    if (auto settled = settle_rollover(client, store_, **account); !settled) {
+        return settled.error();
+    }
+    client.use_account((*account)->key, (*account)->url);
+    return std::move(**account);
+}
+
+Outcome<void> AccountRegistry::use(AcmeClient& client, const std::string& id) {
+    const std::lock_guard lock(mutex_for(account_prefix(client.directory().url)));
+    auto account = open(client, id);
+    return account ? Outcome<void>() : account.error();
+}
+
+Outcome<bool> AccountRegistry::update_contacts(AcmeClient& client, const Domain& domain,
+                                               const std::string& id) {
+    const std::lock_guard lock(mutex_for(account_prefix(client.directory().url)));
+    if (!has_old_contacts(domain, id)) return false;  // another domain has told it meanwhile
+    auto account = open(client, id);
+    if (!account) return account.error();
+    auto response = client.post(account->url, Json{{"contact", domain.contacts}}.dump());
+    if (!response) return explain(response.error());
+    account->contacts = domain.contacts;
+    if (auto saved = save(*account); !saved) return saved.error();
+    return true;
+}
+
+Outcome<void> AccountRegistry::roll_key(AcmeClient& client, const std::string& id) {
+    const std::lock_guard lock(mutex_for(account_prefix(client.directory().url)));
+    auto account = open(client, id);
+    if (!account) return account.error();
+    auto rolled = roll_account_key(client, store_, *account);
+    if (rolled) show(*account);
+    return rolled;
+}
+
 std::mutex& AccountRegistry::mutex_for(const std::string& prefix) {
     const std::lock_guard lock(mutex_);
     auto& mutex = mutexes_[prefix];
@@ -179,6 +275,7 @@ std::string AccountRegistry::known_for(const std::string& ca_url, const Domain& 
 
 /// Whether the CA still knows the account. What it does not want is marked, and skipped later.
 Outcome<AccountRegistry::Verdict> AccountRegistry::validate(AcmeClient& client, Account& account) {
+    if (auto settled = settle_rollover(client, store_, account); !settled) return settled.error();
     client.use_account(account.key, account.url);
     auto response = client.post_as_get(account.url);
     if (!response && is_acme_error(response.error(), "malformed") &&
@@ -203,7 +300,7 @@ Outcome<AccountRegistry::Verdict> AccountRegistry::validate(AcmeClient& client, 
     }
     if (verdict == Verdict::Usable) return verdict;
     account.status = status;
-    if (auto saved = save_account(store_, account); !saved) return saved.error();
+    if (auto saved = save(account); !saved) return saved.error();
     return verdict;
 }
 
@@ -345,7 +442,7 @@ Outcome<Account> AccountRegistry::register_account(AcmeClient& client, const Dom
         }
         account.orders = string_at(*json, {"orders"});
     }
-    auto saved = save_account(store_, account);
+    auto saved = save(account);
     if (saved) saved = store_.remove(Group::Accounts, account.id, pending_file);
     if (!saved) return saved.error();
     base::log_info("md", domain.name, "registered account {} at {}", account.id, directory.url);
@@ -373,7 +470,7 @@ Outcome<std::string> AccountRegistry::adopt_staged(const std::string& name) {
     auto pem = account.key.pem();
     if (!pem) return pem.error();
     auto saved = store_.save_key(Group::Accounts, account.id, key_file_name, *pem);
-    if (saved) saved = save_account(store_, account);
+    if (saved) saved = save(account);
     if (!saved) return saved.error();
     base::log_info("md", name, "took over account {} from staging", account.id);
     return account.id;

@@ -48,6 +48,8 @@ class AcmeClient {
     Outcome<void> check_url(std::string_view url) const;
 
     base::Clock& clock() { return clock_; }
+    /// For log lines.
+    const std::string& domain_name() const { return domain_.name; }
 
   private:
     Outcome<HttpResponse> send(HttpRequest request);

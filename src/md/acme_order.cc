@@ -4,8 +4,11 @@
 #include <cerrno>
 #include <set>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "md/acme_json.h"
+#include "md/csr.h"
+#include "md/poll.h"
 #include "md/store_crypto.h"
 
 namespace md {
@@ -15,6 +18,7 @@ namespace {
 const std::string order_file = "order.json";
 constexpr size_t authorizations_max = 1000;
 constexpr int chain_certificates_max = 10;
+constexpr size_t alternates_max = 20;  // chains that are looked at (faults.md CA-38)
 constexpr int bad_answer = 20014;
 
 struct StatusName {
@@ -93,6 +97,35 @@ size_t count_pem_blocks(std::string_view body) {
         ++count;
     }
     return count;
+}
+
+/// One chain; `alternates` gets the URLs of others.
+Outcome<std::string> download_chain(AcmeClient& client, const std::string& url,
+                                    std::vector<std::string>* alternates) {
+    std::string pem;
+    std::string next = url;
+    for (int i = 0; i < chain_certificates_max; ++i) {
+        auto response = client.post_as_get(next);
+        if (!response) return response.error();
+        if (response->body.empty()) {
+            return make_problem(bad_answer, "the CA sent an empty certificate");
+        }
+        if (i == 0 && alternates != nullptr) *alternates = links(*response, "alternate");
+        if (response->field("content-type").starts_with("application/pkcs7")) break;
+        // Any type that parses (faults.md CA-14): what it is shows in the text.
+        const size_t blocks = count_pem_blocks(response->body);
+        if (blocks > 0) {
+            pem += response->body;
+        } else {
+            const auto* der = reinterpret_cast<const uint8_t*>(response->body.data());
+            pem += to_pem("CERTIFICATE", std::span(der, response->body.size()));
+        }
+        const std::vector<std::string> up = links(*response, "up");
+        if (blocks > 1 || up.empty()) break;
+        next = up.front();
+        if (auto allowed = client.check_url(next); !allowed) return allowed.error();
+    }
+    return pem;
 }
 
 }  // namespace
@@ -179,30 +212,34 @@ Outcome<void> finalize_order(AcmeClient& client, const std::vector<std::string>&
     return read_order(client, *response, names, order);
 }
 
-Outcome<std::string> download_certificate(AcmeClient& client, const std::string& url) {
-    std::string pem;
-    std::string next = url;
-    for (int i = 0; i < chain_certificates_max; ++i) {
-        auto response = client.post_as_get(next);
-        if (!response) return response.error();
-        if (response->body.empty()) {
-            return make_problem(bad_answer, "the CA sent an empty certificate");
+Outcome<std::string> download_certificate(AcmeClient& client, const std::string& url,
+                                          const std::string& preferred_chain) {
+    std::vector<std::string> alternates;
+    auto chain = download_chain(client, url, &alternates);
+    if (!chain || preferred_chain.empty()) return chain;
+    const std::string default_root = root_name(*chain);
+    if (base::iequals(default_root, preferred_chain)) return chain;
+    std::set<std::string> seen{url};
+    std::string offered = default_root;
+    for (const std::string& alternate : alternates) {
+        if (!seen.insert(alternate).second || seen.size() > alternates_max) continue;
+        if (auto allowed = client.check_url(alternate); !allowed) continue;
+        auto other = download_chain(client, alternate, nullptr);
+        if (!other) {
+            if (is_stopping(other.error())) return other;
+            base::log_warn("md", client.domain_name(), "an alternate chain is passed over: {}",
+                           base::escape_for_log(other.error().message()));
+            continue;
         }
-        if (response->field("content-type").starts_with("application/pkcs7")) break;
-        // Any type that parses (faults.md CA-14): what it is shows in the text.
-        const size_t blocks = count_pem_blocks(response->body);
-        if (blocks > 0) {
-            pem += response->body;
-        } else {
-            const auto* der = reinterpret_cast<const uint8_t*>(response->body.data());
-            pem += to_pem("CERTIFICATE", std::span(der, response->body.size()));
-        }
-        const std::vector<std::string> up = links(*response, "up");
-        if (blocks > 1 || up.empty()) break;
-        next = up.front();
-        if (auto allowed = client.check_url(next); !allowed) return allowed.error();
+        const std::string root = root_name(*other);
+        if (base::iequals(root, preferred_chain)) return other;
+        offered += ", " + root;
     }
-    return pem;
+    base::log_warn("md", client.domain_name(),
+                   "the CA has no chain to {}, the preferred_chain, and its default is used; it "
+                   "has: {}",
+                   preferred_chain, base::escape_for_log(offered));
+    return chain;
 }
 
 }  // namespace md

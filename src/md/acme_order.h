@@ -45,7 +45,10 @@ Outcome<void> refresh_order(AcmeClient& client, const std::vector<std::string>& 
 /// Sends the request; afterwards the order is processing or valid.
 Outcome<void> finalize_order(AcmeClient& client, const std::vector<std::string>& names,
                              std::span<const uint8_t> csr_der, Order& order);
-/// The chain in PEM, leaf first (mod_md.md 5.5, step 9).
-Outcome<std::string> download_certificate(AcmeClient& client, const std::string& url);
+/// The chain in PEM, leaf first (mod_md.md 5.5, step 9). If the CA has several (RFC 8555 7.4.2) and
+/// `preferred_chain` is not "", the first one that leads to a root of that common name; if none
+/// does, the CA's default.
+Outcome<std::string> download_certificate(AcmeClient& client, const std::string& url,
+                                          const std::string& preferred_chain);
 
 }  // namespace md

@@ -170,4 +170,25 @@ std::vector<std::string> subject_alt_names(std::span<const uint8_t> certificate_
     return texts;
 }
 
+std::string root_name(std::string_view chain_pem) {
+    const size_t last = chain_pem.rfind("-----BEGIN ");
+    if (last == std::string_view::npos || chain_pem.size() > INT_MAX) return "";
+    const std::string_view pem = chain_pem.substr(last);
+    BIO* bio = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
+    const CertificatePtr certificate(PEM_read_bio_X509(bio, nullptr, nullptr, nullptr));
+    BIO_free(bio);
+    ERR_clear_error();
+    if (!certificate) return "";
+    const X509_NAME* issuer = X509_get_issuer_name(certificate.get());
+    const int at = X509_NAME_get_index_by_NID(issuer, NID_commonName, -1);
+    if (at < 0) return "";
+    unsigned char* text = nullptr;
+    const int size =
+        ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(issuer, at)));
+    if (size < 0) return "";
+    std::string name(reinterpret_cast<char*>(text), static_cast<size_t>(size));
+    OPENSSL_free(text);
+    return name;
+}
+
 }  // namespace md

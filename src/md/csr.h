@@ -24,4 +24,8 @@ Outcome<std::vector<uint8_t>> make_csr(std::string_view key_pem,
 /// it has none, whatever its CN says.
 std::vector<std::string> subject_alt_names(std::span<const uint8_t> certificate_der);
 
+/// Common name of the issuer of the last certificate in a PEM chain: the root that it leads to. ""
+/// if that cannot be read.
+std::string root_name(std::string_view chain_pem);
+
 }  // namespace md

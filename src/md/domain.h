@@ -77,6 +77,7 @@ struct Domain {
     ExternalAccount external_account;
     std::string profile;
     bool profile_mandatory = false;
+    std::string preferred_chain;  // common name of the root to prefer; "": the CA's default
     std::string http_proxy;
     std::string http_proxy_ca_file;       // MDHttpProxyCACertificateFile
     std::string challenge_dns01_command;  // MDChallengeDns01, if the domain has its own
@@ -97,6 +98,7 @@ struct Domain {
     bool used = true;                         // some site serves one of the names
     std::vector<std::string> acme_tls_names;  // names whose listener speaks acme-tls/1
 
+    bool operator==(const Domain&) const = default;
     /// At least one: Default if nothing is configured.
     std::vector<KeySpec> key_specs() const;
     /// mod_md.md 2.1: some name equals or pattern-matches `dns_name`.

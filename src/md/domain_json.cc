@@ -164,6 +164,7 @@ Json domain_to_json_value(const StoredDomain& stored) {
     set_if(json, "profile", domain.profile);
     json["profile-mandatory"] = domain.profile_mandatory;
     json["ari-renewals"] = domain.renew_via_ari;
+    set_if(json, "preferred-chain", domain.preferred_chain);  // ours
     return json;
 }
 
@@ -232,6 +233,7 @@ Outcome<StoredDomain> domain_from_json(std::string_view text) {
     domain.profile = string_at(json, {"profile"});
     domain.profile_mandatory = bool_at(json, {"profile-mandatory"}, false);
     domain.renew_via_ari = bool_at(json, {"ari-renewals"}, true);
+    domain.preferred_chain = string_at(json, {"preferred-chain"});
     return stored;
 }
 

@@ -94,6 +94,7 @@ Outcome<void> Engine::load() {
         entry->archived = without_texts(std::move(known.archived));
         load_job_of(*entry);
         entry->renewal_infos = load_renewal_info(store_, name);
+        entry->revoked = load_revoked(store_, name);
         entry->next_visit = now + settings_.initial_delay;
         if (!(lock.ok() && install_at_start(*entry)) && !entry->is_announcing && entry->job &&
             entry->job->next_run) {
@@ -103,6 +104,7 @@ Outcome<void> Engine::load() {
         queue_.emplace(entry->next_visit, entry.get());
         entries_.push_back(std::move(entry));
     }
+    accounts_.load(domains_);
     return {};
 }
 
@@ -192,7 +194,7 @@ void Engine::give_back(Entry& entry, base::Time next_visit) {
         const std::lock_guard lock(mutex_);
         entry.running = false;
         entry.driving = false;
-        entry.next_visit = entry.requested ? base::Time::min() : next_visit;
+        entry.next_visit = entry.requests.any() ? base::Time::min() : next_visit;
         queue_.emplace(entry.next_visit, &entry);
         --running_per_ca_[ca_of(entry.stored)];
     }
@@ -224,31 +226,6 @@ std::optional<base::Time> Engine::next_due() const {
     const std::lock_guard lock(mutex_);
     if (queue_.empty()) return std::nullopt;
     return queue_.begin()->first;
-}
-
-Outcome<void> Engine::renew_now(const std::string& name) {
-    {
-        const std::lock_guard lock(mutex_);
-        const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const auto& entry) {
-            return entry->stored.domain.name == name;
-        });
-        if (found == entries_.end()) {
-            return make_problem(ENOENT, fmt::format("there is no managed domain {}", name));
-        }
-        Entry& entry = **found;
-        if (entry.stored.domain.is_static()) {
-            return make_problem(
-                EINVAL, fmt::format("{} has certificate files of its own, nothing to renew", name));
-        }
-        entry.requested = true;
-        if (!entry.running) {
-            queue_.erase({entry.next_visit, &entry});
-            entry.next_visit = base::Time::min();
-            queue_.emplace(entry.next_visit, &entry);
-        }
-    }
-    wake_.notify_one();
-    return {};
 }
 
 /// Hands over what the domain has. Called without the mutex by whoever works on the entry.
@@ -310,6 +287,11 @@ DomainStatus Engine::status_of(const Entry& entry) const {
     DomainStatus status;
     status.stored = entry.stored;
     status.served = shown(entry.served);
+    for (ShownCertificate& one : status.served) {
+        if (const auto* revoked = find_revoked(entry.revoked, *one.certificate)) {
+            one.revoked = *revoked;
+        }
+    }
     status.staged = shown(entry.staged);
     status.job = entry.job;
     status.watched = is_watched(entry.stored.domain, entry.stored.state);
@@ -356,6 +338,11 @@ DomainSummary Engine::summary_of(const Entry& entry) const {
             summary.issuer = slot.certificate->issuer;
         }
     }
+    summary.is_revoked = std::any_of(entry.served.begin(), entry.served.end(), [&](const Slot& s) {
+        return s.certificate && find_revoked(entry.revoked, *s.certificate) != nullptr;
+    });
+    summary.requests_done = entry.requests_done;
+    summary.request_error = entry.request_error;
     summary.state = state_text(entry.stored, summary.not_after, now);
     if (may_renew(entry.stored.domain, entry.stored.state)) {
         const base::Time due = renew_at(entry.stored.domain, entry.served, entry.stored.state, now);

@@ -35,6 +35,7 @@
 #include "md/job.h"
 #include "md/ports.h"
 #include "md/renewal_info.h"
+#include "md/revocation.h"
 #include "md/status_json.h"
 #include "md/store.h"
 #include "md/transport.h"
@@ -70,6 +71,11 @@ struct DomainSummary {
     std::string activity;                    // what is being done, or "" if nothing is
     int errors = 0;                          // failures in a row
     std::string last_error;                  // of the job that failed last, escape it
+    bool is_revoked = false;                 // something that is served was revoked here
+    /// What came of the requests (renew_now and so on): how many visits have seen to some, and what
+    /// went wrong with the last, or "". Who asked waits for the number to grow.
+    uint64_t requests_done = 0;
+    std::string request_error;
 };
 
 class Engine {
@@ -101,8 +107,19 @@ class Engine {
     /// When the next domain is due; nullopt without domains.
     std::optional<base::Time> next_due() const;
 
-    /// Renews this domain as soon as a thread is free, whatever its window and back-off say.
+    // What people ask for is done as soon as a thread is free; DomainSummary tells what came of it.
+    // The Problem: it cannot be done at all.
+
+    /// Renews this domain from scratch, whatever its window and back-off say.
     Outcome<void> renew_now(const std::string& name);
+    /// Revokes what the domain serves at its CA (RFC 8555 7.6), then renews it with new keys. They
+    /// are due for renewal from then on, also after a restart.
+    Outcome<void> revoke_now(const std::string& name, RevocationReason reason);
+    /// Gives the account with that id a new key (RFC 8555 7.3.5). The result is the domain whose
+    /// visit does it.
+    Outcome<std::string> roll_account_key(const std::string& account_id);
+    /// The accounts in the store, and who uses them.
+    std::vector<AccountSummary> accounts() const;
 
     /// md-status (mod_md.md 7.1): of the domain with that name or containing that DNS name, else
     /// the list.
@@ -112,6 +129,13 @@ class Engine {
     std::string server_status(bool as_lines, const CertificateCheck& check) const;
 
   private:
+    /// What somebody asked for, for the next visit.
+    struct Requests {
+        bool renew = false;
+        std::optional<RevocationReason> revoke;
+        bool roll_account_key = false;
+        bool any() const { return renew || revoke || roll_account_key; }
+    };
     /// A domain in the table. All but the constant part is guarded by mutex_.
     struct Entry {
         StoredDomain stored;
@@ -120,11 +144,15 @@ class Engine {
         std::vector<Slot> staged;
         std::optional<Job> job;      // the one in staging, or of an installed set (is_announcing)
         bool is_announcing = false;  // the set is served, and events of it are still to be raised
-        std::vector<RenewalInfo> renewal_infos;  // of what is served, if the CA advises
+        std::vector<RenewalInfo> renewal_infos;   // of what is served, if the CA advises
+        std::vector<RevokedCertificate> revoked;  // among what is served
         base::Time next_visit{};
         base::Time job_saved{};  // when the job last went to disk
         bool running = false;
-        bool requested = false;
+        Requests requests;
+        uint64_t requests_done = 0;
+        std::string request_error;
+        base::Time contacts_due{};  // when the CA is told a changed contact; max(): it knows
         bool driving = false;
     };
     /// What a visit works on: a copy, written back step by step.
@@ -135,6 +163,8 @@ class Engine {
         Job job;
         bool is_announcing = false;  // job is that of domains/, not of staging/
         std::vector<RenewalInfo> renewal_infos = {};
+        std::vector<RevokedCertificate> revoked = {};
+        std::string failure = {};  // of this visit, for those who asked for it
     };
 
     // Scheduling.
@@ -146,6 +176,7 @@ class Engine {
 
     // One visit; each returns when to come again. engine_visit.cc.
     base::Time visit(Entry& entry, Transport& transport);
+    base::Time visit(Visit& visit, Transport& transport, bool requested);
     base::Time renew(Visit& visit, Transport& transport, bool requested);
     base::Time failed(Visit& visit, const Problem& problem);
     base::Time install_when_ready(Visit& visit);
@@ -155,6 +186,13 @@ class Engine {
     Outcome<void> install(Visit& visit, const std::vector<Slot>& staged);
     /// Counts a failure and sets next_run; returns it.
     base::Time count_failure(Visit& visit, const Problem& problem);
+
+    // What people ask for, and what the CA is told besides orders: engine_requests.cc.
+    Outcome<void> request(const std::string& name, const std::function<void(Requests&)>& ask);
+    void answer(Visit& visit, Transport& transport, const Requests& requests);
+    Outcome<void> revoke(Visit& visit, Transport& transport, RevocationReason reason);
+    Outcome<void> change_account_key(Visit& visit, Transport& transport);
+    void tell_contacts(Visit& visit, Transport& transport);
 
     // ARI: engine_renewal_info.cc.
     void ask_for_renewal_info(Visit& visit, Transport& transport);

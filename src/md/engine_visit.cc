@@ -30,44 +30,60 @@ base::Time whole_seconds(base::Time time) {
 }  // namespace
 
 base::Time Engine::visit(Entry& entry, Transport& transport) {
-    bool requested = false;
+    Requests requests;
     Visit visit{.entry = entry, .stored = {}, .served = {}, .job = {}};
     {
         const std::lock_guard lock(mutex_);
-        requested = std::exchange(entry.requested, false);
+        requests = std::exchange(entry.requests, {});
         visit.stored = entry.stored;
         visit.served = entry.served;
         if (entry.job) visit.job = *entry.job;
         visit.is_announcing = entry.is_announcing;
         visit.renewal_infos = entry.renewal_infos;
+        visit.revoked = entry.revoked;
     }
+    visit.job.name = visit.stored.domain.name;
+    base::Time next = clock_.now();
+    try {
+        answer(visit, transport, requests);
+        next = this->visit(visit, transport, requests.renew || requests.revoke);
+    } catch (const std::exception& error) {  // the libraries': none of ours throws
+        next = failed(visit, make_problem(EINVAL, fmt::format("internal error: {}", error.what())));
+    }
+    if (requests.any()) {
+        const std::lock_guard lock(mutex_);
+        ++entry.requests_done;
+        entry.request_error = std::move(visit.failure);
+    }
+    return next;
+}
+
+base::Time Engine::visit(Visit& visit, Transport& transport, bool requested) {
     const Domain& domain = visit.stored.domain;
-    visit.job.name = domain.name;
     const base::Time now = clock_.now();
     const bool waits = visit.job.next_run && *visit.job.next_run > now;
     const base::Time renewal =
         visit.is_announcing ? renewal_beside_announcement(visit, now) : base::Time::max();
     if (waits && !requested && renewal > now) return std::min(*visit.job.next_run, renewal);
     visit.job.next_run.reset();
-    try {
-        if (visit.is_announcing && !requested && !waits) {
-            const auto& made = visit.job.last_run;
-            const bool was_due_when_made = made && due_at(visit, now) <= *made;
-            const auto next = announce(visit);
-            if (renewal > now) return next ? *next : next_check(visit, was_due_when_made);
-        }
-        if (!visit.is_announcing && visit.job.finished && !requested) {
-            return install_when_ready(visit);
-        }
-        const auto is_due = [&] {
-            return may_renew(domain, visit.stored.state) && due_at(visit, now) <= now;
-        };
-        if (!requested && !is_due()) ask_for_renewal_info(visit, transport);
-        if (requested || is_due()) return renew(visit, transport, requested);
-        return look_after_expiry(visit);
-    } catch (const std::exception& error) {  // the libraries': none of ours throws
-        return failed(visit, make_problem(EINVAL, fmt::format("internal error: {}", error.what())));
+    if (visit.is_announcing && !requested && !waits) {
+        const auto& made = visit.job.last_run;
+        const bool was_due_when_made = made && due_at(visit, now) <= *made;
+        const auto next = announce(visit);
+        if (renewal > now) return next ? *next : next_check(visit, was_due_when_made);
     }
+    if (!visit.is_announcing && visit.job.finished && !requested) {
+        return install_when_ready(visit);
+    }
+    const auto is_due = [&] {
+        return may_renew(domain, visit.stored.state) && due_at(visit, now) <= now;
+    };
+    if (!requested && !is_due()) {
+        tell_contacts(visit, transport);
+        ask_for_renewal_info(visit, transport);
+    }
+    if (requested || is_due()) return renew(visit, transport, requested);
+    return look_after_expiry(visit);
 }
 
 /// When the renew window of what is served opens. With static files and renew_mode "always" the
@@ -75,6 +91,11 @@ base::Time Engine::visit(Entry& entry, Transport& transport) {
 base::Time Engine::due_at(const Visit& visit, base::Time now) {
     const Domain& domain = visit.stored.domain;
     const base::Time due = renew_at(domain, visit.served, visit.stored.state, now);
+    for (const Slot& slot : visit.served) {
+        if (slot.certificate && find_revoked(visit.revoked, *slot.certificate) != nullptr) {
+            return std::min(due, now);
+        }
+    }
     // The CA's advice makes it earlier only: the window is what was promised.
     if (!domain.is_static()) return std::min(due, advised_at(visit.renewal_infos));
     const std::vector<Slot> beside =
@@ -140,6 +161,7 @@ base::Time Engine::renew(Visit& visit, Transport& transport, bool requested) {
 base::Time Engine::count_failure(Visit& visit, const Problem& problem) {
     Job& job = visit.job;
     const base::Time now = clock_.now();
+    visit.failure = problem.message();
     job.errors = std::min(job.errors + 1, 1'000'000);
     job.last = problem;
     job.activity.clear();
@@ -225,9 +247,11 @@ Outcome<void> Engine::install(Visit& visit, const std::vector<Slot>& staged) {
     visit.stored.state_description = report.description;
     visit.is_announcing = true;
     visit.renewal_infos.clear();
+    visit.revoked.clear();  // what it is about is in the archive
     {
         const std::lock_guard lock(mutex_);
         visit.entry.renewal_infos.clear();
+        visit.entry.revoked.clear();
         visit.entry.stored = visit.stored;
         visit.entry.served = visit.served;
         visit.entry.archived.clear();

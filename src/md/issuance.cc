@@ -313,7 +313,8 @@ Outcome<void> Issuance::download(const KeySpec& spec) {
     for (int unreadable = 0;;) {
         // Not there yet, or cut on the way (faults.md CA-39): worth another look. A certificate
         // that can be read and is not what was asked for is not.
-        auto chain = download_certificate(parts_.client, order_.certificate);
+        auto chain =
+            download_certificate(parts_.client, order_.certificate, parts_.domain.preferred_chain);
         Problem problem;
         if (chain) {
             auto certificate = read_chain(*chain, key->value_or(""));

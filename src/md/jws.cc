@@ -148,6 +148,10 @@ Outcome<std::string> AccountKey::pem() const {
     return std::string(data, static_cast<size_t>(size));
 }
 
+std::string AccountKey::type() const {
+    return rsa_ ? fmt::format("RSA {}", EVP_PKEY_get_bits(key_.get())) : "EC P-256";
+}
+
 std::string AccountKey::thumbprint() const {
     return jwk_thumbprint(jwk_);
 }
@@ -182,7 +186,7 @@ Outcome<std::string> sign_jws(const AccountKey& key, const JwsRequest& request) 
     } else {
         header["kid"] = request.kid;
     }
-    header["nonce"] = request.nonce;
+    if (!request.nonce.empty()) header["nonce"] = request.nonce;
     header["url"] = request.url;
     const std::string head = base::base64url(bytes_of(header.dump()));
     const std::string payload = base::base64url(bytes_of(request.payload));

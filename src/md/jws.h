@@ -28,6 +28,8 @@ class AccountKey {
     Outcome<std::string> pem() const;
     /// "ES256" or "RS256".
     std::string_view algorithm() const { return rsa_ ? "RS256" : "ES256"; }
+    /// "EC P-256" or "RSA 3072".
+    std::string type() const;
     /// The public key with exactly the members, and in the order, that RFC 7638 hashes.
     const std::string& jwk() const { return jwk_; }
     std::string thumbprint() const;
@@ -53,7 +55,7 @@ std::vector<uint8_t> sha256(std::string_view bytes);
 /// What is signed and how the key is named.
 struct JwsRequest {
     std::string url;
-    std::string nonce;
+    std::string nonce;    // "": none, as in the inner JWS of a key change (RFC 8555 7.3.5)
     std::string kid;      // the account's URL; "": the JWK itself is sent (newAccount)
     std::string payload;  // "": POST-as-GET
 };

@@ -111,6 +111,10 @@ Json full_json(const ShownCertificate& shown) {
         if (std::string id = ari_id(x509.get()); !id.empty()) json["ari-cert-id"] = id;
     }
     if (shown.staple) json["ocsp"] = staple_json(*shown.staple);
+    if (shown.revoked) {
+        json["revoked"]["reason"] = shown.revoked->reason;
+        json["revoked"]["at"] = base::format_http_date(shown.revoked->when);
+    }
     return json;
 }
 

@@ -10,6 +10,7 @@
 
 #include "md/domain_json.h"
 #include "md/job.h"
+#include "md/revocation.h"
 #include "tls/certificate.h"
 
 namespace md {
@@ -27,6 +28,7 @@ struct ShownCertificate {
     std::string label;  // "rsa", "P-256"; static files "0", "1", …
     std::shared_ptr<const tls::Certificate> certificate;
     std::optional<StapleReport> staple;
+    std::optional<RevokedCertificate> revoked = {};  // by us
 };
 
 /// Everything that is told of one domain.

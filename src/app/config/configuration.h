@@ -87,6 +87,7 @@ struct DomainDirectives {
     std::optional<std::string> http_proxy_ca_file;
     std::optional<std::string> profile;
     std::optional<bool> profile_mandatory;
+    std::optional<std::string> preferred_chain;
     std::optional<std::vector<md::KeySpec>> private_keys;
     std::optional<bool> must_staple;
     std::optional<md::RenewMode> renew_mode;

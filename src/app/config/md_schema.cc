@@ -192,6 +192,10 @@ const std::vector<Key<DomainDirectives>>& directive_keys() {
           "Fail if the CA does not offer the profile, instead of doing without "
           "(MDProfileMandatory)."},
          set<&T::profile_mandatory, values::boolean>},
+        {{"preferred_chain", "text", "",
+          "Common name of the root that the chain is to lead to, if the CA offers several; else "
+          "its default."},
+         set<&T::preferred_chain, values::text>},
         {{"private_keys", "text or list", "\"Default\"",
           "One certificate is made for each: \"Default\" (RSA 2048), \"RSA 3072\", \"P-256\", "
           "\"P-384\", … (MDPrivateKeys)."},

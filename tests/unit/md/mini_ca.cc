@@ -215,6 +215,8 @@ HttpResponse MiniCa::answer(const HttpRequest& request) {
         json["newNonce"] = root + "/new-nonce";
         json["newAccount"] = root + "/new-account";
         json["newOrder"] = root + "/new-order";
+        json["revokeCert"] = root + "/revoke-cert";
+        json["keyChange"] = root + "/key-change";
         if (renewal_info) json["renewalInfo"] = root + "/renewal-info";
         json["meta"]["termsOfService"] = root + "/terms";
         json["meta"]["externalAccountRequired"] = external_account_required;
@@ -262,7 +264,9 @@ HttpResponse MiniCa::signed_request(const HttpRequest& request) {
     const std::string path = request.url.substr(root.size());
     if (path == "/new-account") return new_account(json, jwk);
     if (path == "/new-order") return new_order(json, kid);
-    if (path.starts_with("/account/")) return json_answer(200, Json{{"status", "valid"}});
+    if (path == "/revoke-cert") return revoke(json, jwk, kid);
+    if (path == "/key-change") return change_key(json, kid);
+    if (path.starts_with("/account/")) return update_account(path, json);
     if (path.starts_with("/order/")) return show_order(path);
     if (path.starts_with("/authz/")) return show_authz(path);
     if (path.starts_with("/challenge/")) return challenge(path);
@@ -278,6 +282,9 @@ HttpResponse MiniCa::new_account(const Json& payload, const Json& jwk) {
         HttpResponse response = json_answer(200, Json{{"status", account.status}});
         response.fields.emplace_back("location", url);
         return response;
+    }
+    if (payload.value("onlyReturnExisting", false)) {
+        return problem(400, "accountDoesNotExist", "no account has this key");
     }
     if (external_account_required) {
         if (!payload.contains("externalAccountBinding")) {
@@ -299,7 +306,8 @@ HttpResponse MiniCa::new_account(const Json& payload, const Json& jwk) {
         return problem(403, "userActionRequired", "agree to the terms");
     }
     const std::string url = root + fresh("/account/");
-    accounts_[url] = {thumbprint, "valid", jwk};
+    accounts_[url] = {thumbprint, "valid", jwk,
+                      payload.value("contact", std::vector<std::string>{})};
     ++accounts_made;
     HttpResponse response =
         json_answer(201, Json{{"status", "valid"}, {"orders", url + "/orders"}});
@@ -493,8 +501,22 @@ HttpResponse MiniCa::certificate(const std::string& path) {
         response.body = der_of(ca_certificate_.get());
         return response;
     }
-    if (!certificates_.contains(path)) return problem(404, "malformed", "no such certificate");
-    response.body = certificates_[path];
+    const size_t alternate_at = path.find("/alternate/");
+    const std::string main_path = path.substr(0, alternate_at);
+    if (!certificates_.contains(main_path)) {
+        return problem(404, "malformed", "no such certificate");
+    }
+    response.body = certificates_[main_path];
+    if (alternate_at != std::string::npos) {
+        const std::string& leaf = certificates_[main_path];
+        const size_t number = std::stoul(path.substr(alternate_at + 11));
+        response.body =
+            leaf.substr(0, leaf.find("-----BEGIN", 1)) + cross_signed(alternate_roots.at(number));
+    }
+    for (size_t i = 0; i < alternate_roots.size(); ++i) {
+        response.fields.emplace_back(
+            "link", fmt::format("<{}{}/alternate/{}>;rel=\"alternate\"", root, main_path, i));
+    }
     if (der_chain == "yes") {
         response.fields = {{"content-type", "application/pkix-cert"},
                            {"link", "<" + root + "/dir>;rel=\"index\""},

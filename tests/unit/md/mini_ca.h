@@ -78,11 +78,15 @@ class MiniCa {
     std::function<std::vector<std::string>(std::vector<std::string>)> change_names;
     bool wrong_key = false;
     bool without_chain = false;
-    std::string der_chain;  // "yes": leaf as DER with a link up
+    std::string der_chain;                     // "yes": leaf as DER with a link up
+    std::vector<std::string> alternate_roots;  // names of roots that other chains lead to
+    bool only_own_key_revokes = false;         // not the account
 
     // What happened.
     int requests = 0;
     int accounts_made = 0;
+    int keys_changed = 0;
+    std::map<std::string, int> revoked;  // serial → reason
     int orders_made = 0;
     std::map<std::string, int> finalized;  // order → requests that were taken
     int certificates_made = 0;
@@ -91,6 +95,7 @@ class MiniCa {
     std::string last_replaces;
     std::vector<uint8_t> last_csr;
 
+    std::vector<std::string> contacts() const { return accounts_.begin()->second.contacts; }
     void forget_accounts() { accounts_.clear(); }
     void deactivate_accounts() {
         for (auto& [url, account] : accounts_) account.status = "deactivated";
@@ -102,6 +107,7 @@ class MiniCa {
         std::string thumbprint;
         std::string status = "valid";
         Json jwk;
+        std::vector<std::string> contacts = {};
     };
     struct Authz {
         std::string name;
@@ -131,6 +137,10 @@ class MiniCa {
     HttpResponse challenge(const std::string& path);
     HttpResponse finalize(const std::string& path, const Json& payload);
     HttpResponse certificate(const std::string& path);
+    HttpResponse update_account(const std::string& path, const Json& payload);
+    HttpResponse change_key(const Json& payload, const std::string& kid);
+    HttpResponse revoke(const Json& payload, const Json& jwk, const std::string& kid);
+    std::string cross_signed(const std::string& root_name);
     Json order_json(const std::string& path);
     void progress(Order& order);
     void validate(Authz& authz, const Account& account);
