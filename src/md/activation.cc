@@ -8,6 +8,8 @@
 #include "base/text.h"
 #include "md/acme_account.h"
 #include "md/csr.h"
+#include "md/json.h"
+#include "tls/trial_handshake.h"
 
 namespace md {
 
@@ -78,6 +80,39 @@ Outcome<std::vector<Slot>> check_staged(Store& store, const Domain& domain, base
         }
     }
     return staged;
+}
+
+Outcome<void> try_staged(const Domain& domain, const std::vector<Slot>& staged) {
+    // The name that a client would ask for; below a wildcard any will do.
+    std::string name = domain.names.front();
+    if (name.starts_with("*.")) name = "mdfront-trial" + name.substr(1);
+    for (const Slot& slot : staged) {
+        const std::string why = tls::why_no_handshake(*slot.certificate, name);
+        if (!why.empty()) {
+            return refused(fmt::format("a handshake with it ({}) fails: {}", slot.label, why));
+        }
+    }
+    return {};
+}
+
+void keep_rejected(Store& store, const std::string& domain, const KeySpec& spec,
+                   std::string_view chain_pem, std::string_view key_pem, const Problem& why,
+                   base::Time now) {
+    const std::string place = domain + ".rejected";
+    Json json;
+    json["when"] = base::format_http_date(now);
+    json["certificate"] = chain_file(spec);
+    json["why"] = why.message();
+    auto kept = store.save(Group::Archive, place, chain_file(spec), chain_pem);
+    if (kept && !key_pem.empty()) {
+        kept = store.save_key(Group::Archive, place, key_file(spec), key_pem);
+    }
+    if (kept) kept = store.save(Group::Archive, place, "rejected.json", json_text(json));
+    if (kept) {
+        base::log_warn("md", domain, "what was refused is kept in archive/{}", place);
+    } else {  // a courtesy
+        base::log_warn("md", domain, "what was refused is not kept: {}", kept.error().message());
+    }
 }
 
 Outcome<void> transfer_staged(Store& store, AccountRegistry& accounts, const Domain& domain,

@@ -35,6 +35,16 @@ Outcome<void> check_certificate(const Domain& domain, const tls::Certificate& ce
 /// The set in staging/<name>, one slot per key spec, all guards passed.
 Outcome<std::vector<Slot>> check_staged(Store& store, const Domain& domain, base::Time now);
 
+/// A handshake with each certificate of a set that has passed check_staged, before anybody is
+/// served with it.
+Outcome<void> try_staged(const Domain& domain, const std::vector<Slot>& staged);
+
+/// A pair that is refused, kept for people to look at: archive/<domain>.rejected, with the reason
+/// in rejected.json. It replaces what was kept there for the same key spec.
+void keep_rejected(Store& store, const std::string& domain, const KeySpec& spec,
+                   std::string_view chain_pem, std::string_view key_pem, const Problem& why,
+                   base::Time now);
+
 /// staging → tmp → domains, the old set to the archive; staging and challenges are cleared. `job`
 /// goes with it. The set has passed check_staged. Killed at any point, the next start finds the
 /// old or the new set.

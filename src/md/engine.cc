@@ -266,6 +266,11 @@ bool Engine::install_at_start(Entry& entry) {
     }
     auto staged = check_staged(store_, domain, now);
     if (!staged) return false;
+    if (auto guarded = guard(domain, *staged, now); !guarded) {
+        base::log_error("md", domain.name, "the staged set is not used: {}",
+                        guarded.error().message());
+        return false;
+    }
     entry.staged = without_texts(*staged);
     // What it has set up is taken down first, which may take a program's time.
     if (auto order = load_order(store_, domain.name); !order || *order) return false;

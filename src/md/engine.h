@@ -178,6 +178,7 @@ class Engine {
     base::Time visit(Entry& entry, Transport& transport);
     base::Time visit(Visit& visit, Transport& transport, bool requested);
     base::Time renew(Visit& visit, Transport& transport, bool requested);
+    Outcome<void> guard(const Domain& domain, const std::vector<Slot>& staged, base::Time now);
     base::Time failed(Visit& visit, const Problem& problem);
     base::Time install_when_ready(Visit& visit);
     base::Time next_check(Visit& visit, bool is_fresh);

@@ -144,6 +144,10 @@ base::Time Engine::renew(Visit& visit, Transport& transport, bool requested) {
     }
     auto staged = check_staged(store_, domain, now);
     if (!staged) return failed(visit, staged.error());
+    // Before the failures are forgotten: what the guard refuses comes again with the next attempt.
+    if (auto guarded = guard(domain, *staged, now); !guarded) {
+        return failed(visit, guarded.error());
+    }
     job.errors = 0;
     job.last = Problem{0, {}, {}, {}, {}};
     job.finished = true;
@@ -158,10 +162,24 @@ base::Time Engine::renew(Visit& visit, Transport& transport, bool requested) {
     return install_when_ready(visit);
 }
 
+/// The last guard before a set is served: it has to work. One that does not is kept aside.
+Outcome<void> Engine::guard(const Domain& domain, const std::vector<Slot>& staged, base::Time now) {
+    auto tried = try_staged(domain, staged);
+    if (tried) return tried;
+    for (const Slot& slot : staged) {
+        keep_rejected(store_, domain.name, slot.spec, slot.chain_pem, slot.key_pem, tried.error(),
+                      now);
+    }
+    if (auto reset = reset_staging(store_, domain.name); !reset) {
+        base::log_warn("md", domain.name, "{}", reset.error().message());
+    }
+    return tried;
+}
+
 base::Time Engine::count_failure(Visit& visit, const Problem& problem) {
     Job& job = visit.job;
     const base::Time now = clock_.now();
-    visit.failure = problem.message();
+    visit.failure += (visit.failure.empty() ? "" : "; ") + problem.message();
     job.errors = std::min(job.errors + 1, 1'000'000);
     job.last = problem;
     job.activity.clear();

@@ -322,14 +322,10 @@ Outcome<void> Issuance::download(const KeySpec& spec) {
                 auto good =
                     check_certificate(parts_.domain, **certificate, parts_.client.clock().now());
                 if (good) return save_chain(spec, **certificate);
-                order_dead_ = true;
-                return good;
+                return reject(spec, *chain, good.error());
             }
             problem = certificate.error();
-            if (++unreadable == unreadable_max) {
-                order_dead_ = true;
-                return problem;
-            }
+            if (++unreadable == unreadable_max) return reject(spec, *chain, problem);
         } else {
             problem = chain.error();
         }
@@ -338,6 +334,16 @@ Outcome<void> Issuance::download(const KeySpec& spec) {
             return is_stopping(waited.error()) ? waited : Outcome<void>(problem);
         }
     }
+}
+
+/// Nothing comes of this order: another attempt needs another. What came is kept.
+Problem Issuance::reject(const KeySpec& spec, const std::string& chain, const Problem& why) {
+    order_dead_ = true;
+    const std::string& name = parts_.domain.name;
+    auto key = parts_.store.load(Group::Staging, name, key_file(spec));
+    keep_rejected(parts_.store, name, spec, chain, key && *key ? **key : "", why,
+                  parts_.client.clock().now());
+    return why;
 }
 
 Outcome<void> Issuance::save_chain(const KeySpec& spec, const tls::Certificate& certificate) {

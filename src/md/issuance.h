@@ -53,6 +53,7 @@ class Issuance {
     Outcome<void> finalize(const KeySpec& spec);
     Outcome<std::string> key_for(const KeySpec& spec);
     Outcome<void> download(const KeySpec& spec);
+    Problem reject(const KeySpec& spec, const std::string& chain, const Problem& why);
     Outcome<void> save_chain(const KeySpec& spec, const tls::Certificate& certificate);
     Outcome<void> drop_order();
     Problem order_is_invalid();

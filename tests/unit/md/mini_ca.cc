@@ -486,7 +486,7 @@ std::string MiniCa::issue(const Order& order) {
         add_extension(leaf.get(), ca_certificate_.get(), NID_subject_alt_name, alternatives);
     }
     add_extension(leaf.get(), ca_certificate_.get(), NID_authority_key_identifier, "keyid:always");
-    X509_sign(leaf.get(), ca_key_.get(), EVP_sha256());
+    X509_sign(leaf.get(), ca_key_.get(), weak_signature ? EVP_sha1() : EVP_sha256());
     X509_REQ_free(csr);
     if (der_chain == "yes") return der_of(leaf.get());
     return pem_of(leaf.get()) + (without_chain ? "" : pem_of(ca_certificate_.get()));

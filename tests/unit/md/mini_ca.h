@@ -77,6 +77,7 @@ class MiniCa {
     bool reuse_authorizations = true;
     std::function<std::vector<std::string>(std::vector<std::string>)> change_names;
     bool wrong_key = false;
+    bool weak_signature = false;  // SHA-1
     bool without_chain = false;
     std::string der_chain;                     // "yes": leaf as DER with a link up
     std::vector<std::string> alternate_roots;  // names of roots that other chains lead to
