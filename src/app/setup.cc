@@ -134,6 +134,12 @@ md::Domain make_domain(const Configuration& configuration, const DomainSettings&
     take(domain.require_https, inherited<&D::require_https>(configuration, settings));
     take(domain.stapling, inherited<&D::stapling>(configuration, settings));
     take(domain.certificate_status, inherited<&D::certificate_status>(configuration, settings));
+    if (domain.is_from_tailscale()) {
+        // What [md] says of these is for domains that order: the daemon's certificate is as it is,
+        // and for one name.
+        domain.auto_members = false;
+        domain.must_staple = false;
+    }
     domain.certificate_files = settings.certificate_files;
     domain.certificate_key_files = settings.key_files;
     return domain;

@@ -45,21 +45,6 @@ constexpr TypeStatus type_statuses[] = {
     {"badRevocationReason", EINVAL},
 };
 
-/// mod_md.md 5.3.
-int status_of_http(int status) {
-    switch (status) {
-        case 400:
-            return EINVAL;
-        case 401:
-        case 403:
-            return EACCES;
-        case 404:
-            return ENOENT;
-        default:
-            return general_error;
-    }
-}
-
 std::string_view error_name(std::string_view type) {
     for (const std::string_view prefix : error_prefixes) {
         if (type.starts_with(prefix)) return type.substr(prefix.size());

@@ -128,7 +128,8 @@ Outcome<void> transfer_staged(Store& store, AccountRegistry& accounts, const Dom
     stored.ca_url = (*settings)->ca_url;
     stored.ca_account = adopted->empty() ? (*settings)->ca_account : *adopted;
     // mod_md stages a new account with the first of the domains that share it.
-    if (stored.ca_account.empty()) stored.ca_account = accounts.known_for(stored.ca_url, domain);
+    if (stored.ca_account.empty() && !domain.is_from_tailscale())
+        stored.ca_account = accounts.known_for(stored.ca_url, domain);
     const StateReport report = evaluate_state(domain, staged);
     stored.state = report.state;
     stored.state_description = report.description;

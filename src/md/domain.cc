@@ -58,7 +58,7 @@ std::optional<Window> Window::parse(std::string_view text, std::string& error) {
 }
 
 std::vector<KeySpec> Domain::key_specs() const {
-    if (private_keys.empty()) return {KeySpec{}};
+    if (private_keys.empty() || is_from_tailscale()) return {KeySpec{}};
     return private_keys;
 }
 

@@ -69,8 +69,8 @@ struct Domain {
     std::vector<std::string> contacts;  // URIs
     bool auto_members = true;           // MDMembers
 
-    std::vector<std::string> ca_urls;  // effective: at least one
-    std::string ca_protocol = "ACME";
+    std::vector<std::string> ca_urls;     // effective: at least one
+    std::string ca_protocol = "ACME";     // or "tailscale"
     std::string agreement;                // "" if not accepted
     std::vector<std::string> challenges;  // configured list; empty: choose by reachability
     std::string ca_certificate_file;      // MDCACertificateFile
@@ -99,7 +99,7 @@ struct Domain {
     std::vector<std::string> acme_tls_names;  // names whose listener speaks acme-tls/1
 
     bool operator==(const Domain&) const = default;
-    /// At least one: Default if nothing is configured.
+    /// At least one: Default if nothing is configured, or the key is not made here.
     std::vector<KeySpec> key_specs() const;
     /// mod_md.md 2.1: some name equals or pattern-matches `dns_name`.
     bool contains(std::string_view dns_name) const;
@@ -107,6 +107,9 @@ struct Domain {
     /// order.
     std::vector<std::string> minimal_names() const;
     bool is_static() const { return !certificate_files.empty(); }
+    /// Its one certificate comes from the tailscale daemon (tailscale.h): no account, no
+    /// challenges, and a key of the daemon's choice.
+    bool is_from_tailscale() const { return ca_protocol == "tailscale"; }
 };
 
 /// MDCertificateCheck: where people can look a certificate up; `url` is followed by the SHA-256

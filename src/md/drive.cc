@@ -8,6 +8,7 @@
 #include "md/issuance.h"
 #include "md/renewal.h"
 #include "md/status_json.h"
+#include "md/tailscale.h"
 
 namespace md {
 
@@ -32,6 +33,7 @@ Outcome<void> Drive::run(bool from_scratch) {
     if (check_staged(parts_.store, domain_, parts_.clock.now())) {
         return drop_stored_order(parts_.store, parts_.dns01, domain_.name);
     }
+    if (domain_.is_from_tailscale()) return take_from_tailscale();
 
     const ChallengeChoice challenges = choose_challenges(domain_, parts_.settings);
     if (challenges.types.empty()) {
@@ -103,6 +105,29 @@ Outcome<void> Drive::prepare_staging(bool from_scratch) {
         return {};
     }
     return save_domain(parts_.store, Group::Staging, staged_);
+}
+
+/// The daemon's certificate, if it is another than what is served.
+Outcome<void> Drive::take_from_tailscale() {
+    report(fmt::format("Asking tailscale for {} at {}", domain_.name, staged_.ca_url));
+    const base::Time now = parts_.clock.now();
+    auto fetched =
+        fetch_from_tailscale(parts_.transport, staged_.ca_url, domain_.names.front(), now);
+    if (!fetched) return fetched.error();
+    const tls::Certificate& certificate = **fetched;
+    if (auto good = check_certificate(domain_, certificate, now); !good) return good;
+    const KeySpec spec = domain_.key_specs().front();
+    const Slot served =
+        load_credentials(parts_.store, Group::Domains, domain_.name, {spec}).front();
+    if (served.certificate && served.certificate->leaf == certificate.leaf) {
+        return not_renewed_yet(certificate, now);
+    }
+    auto saved = save_credential(parts_.store, Group::Staging, domain_.name, spec,
+                                 chain_to_pem(certificate), key_to_pem(certificate));
+    if (!saved) return saved;
+    auto complete = check_staged(parts_.store, domain_, parts_.clock.now());
+    if (!complete) return complete.error();
+    return {};
 }
 
 Outcome<std::string> Drive::choose_profile(const Directory& directory) {

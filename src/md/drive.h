@@ -48,6 +48,7 @@ class Drive {
 
   private:
     Outcome<void> prepare_staging(bool from_scratch);
+    Outcome<void> take_from_tailscale();
     Outcome<std::string> choose_profile(const Directory& directory);
     Outcome<void> issue(AcmeClient& client, const KeySpec& spec,
                         const std::vector<std::string>& challenge_types,

@@ -30,7 +30,7 @@ const RenewalInfo* info_of(const std::vector<RenewalInfo>& infos, const std::str
 void Engine::ask_for_renewal_info(Visit& visit, Transport& transport) {
     const Domain& domain = visit.stored.domain;
     const std::string& ca = visit.stored.ca_url;  // the one that issued, not the first configured
-    if (!domain.renew_via_ari || domain.is_static() || ca.empty() ||
+    if (!domain.renew_via_ari || domain.is_static() || domain.is_from_tailscale() || ca.empty() ||
         !may_renew(domain, visit.stored.state)) {
         visit.renewal_infos.clear();
         return keep_renewal_infos(visit);

@@ -1,5 +1,6 @@
 #include "md/problem.h"
 
+#include <cerrno>
 #include <cstring>
 
 namespace md {
@@ -68,6 +69,20 @@ Problem make_problem(int status, std::string detail) {
                    .detail = std::move(detail),
                    .subproblems = {},
                    .retry_after = {}};
+}
+
+int status_of_http(int status) {
+    switch (status) {
+        case 400:
+            return EINVAL;
+        case 401:
+        case 403:
+            return EACCES;
+        case 404:
+            return ENOENT;
+        default:
+            return 20014;  // APR_EGENERAL
+    }
 }
 
 std::string status_description(int status) {

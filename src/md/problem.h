@@ -33,6 +33,9 @@ struct Problem {
 /// For Result<T, Problem>. `detail` names the thing concerned.
 Problem make_problem(int status, std::string detail);
 
+/// What job.json has as status for an HTTP answer that says no more (mod_md.md 5.3).
+int status_of_http(int status);
+
 /// What job.json's status-description says: errno's text, or APR's for its own numbers.
 std::string status_description(int status);
 

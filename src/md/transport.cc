@@ -74,8 +74,10 @@ int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) noex
     return static_cast<const Reception*>(user)->cancelled->load(std::memory_order_relaxed) ? 1 : 0;
 }
 
-/// "ca.example.org:14000" of a URL, for messages.
-std::string authority_of(const std::string& url) {
+/// "ca.example.org:14000" of a URL, or the socket, for messages.
+std::string peer_of(const HttpRequest& request) {
+    if (!request.unix_socket.empty()) return request.unix_socket;
+    const std::string& url = request.url;
     const size_t start = url.find("://");
     if (start == std::string::npos) return url;
     const size_t end = url.find_first_of("/?#", start + 3);
@@ -121,10 +123,11 @@ void CurlTransport::set_up(const HttpRequest& request, curl_slist* fields) {
     set(CURLOPT_HTTPHEADER, fields);
     set(CURLOPT_TIMEOUT_MS, static_cast<long>(options_.total_timeout.count()));
     set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options_.connect_timeout.count()));
+    const base::Duration stall_timeout = request.stall_timeout.value_or(options_.stall_timeout);
     set(CURLOPT_LOW_SPEED_LIMIT, stall_bytes_per_second);
-    set(CURLOPT_LOW_SPEED_TIME, static_cast<long>(options_.stall_timeout.count() / 1000));
+    set(CURLOPT_LOW_SPEED_TIME, static_cast<long>(stall_timeout.count() / 1000));
     // "" means none and keeps curl from reading http_proxy and its like (faults.md 4.7).
-    set(CURLOPT_PROXY, request.proxy.c_str());
+    set(CURLOPT_PROXY, request.unix_socket.empty() ? request.proxy.c_str() : "");
     set(CURLOPT_NOPROXY, "");
     set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     if (!request.proxy_ca_file.empty()) {
@@ -134,6 +137,9 @@ void CurlTransport::set_up(const HttpRequest& request, curl_slist* fields) {
     if (!request.ca_file.empty()) {  // instead of the system's, not beside them
         set(CURLOPT_CAINFO, request.ca_file.c_str());
         set(CURLOPT_CAPATH, static_cast<const char*>(nullptr));
+    }
+    if (!request.unix_socket.empty()) {
+        set(CURLOPT_UNIX_SOCKET_PATH, request.unix_socket.c_str());
     }
     if (request.method == "HEAD") {
         set(CURLOPT_NOBODY, 1L);
@@ -176,7 +182,7 @@ Outcome<HttpResponse> CurlTransport::exchange(const HttpRequest& request) {
 
 Problem CurlTransport::failure(CURLcode code, const HttpRequest& request,
                                const Reception& reception) {
-    const std::string host = authority_of(request.url);
+    const std::string host = peer_of(request);
     const std::string text = error_[0] != '\0' ? error_ : curl_easy_strerror(code);
     long os_error = 0;
     (void)curl_easy_getinfo(handle_.get(), CURLINFO_OS_ERRNO, &os_error);  // 0 if it fails

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,9 @@ struct HttpRequest {
     std::string proxy_ca_file;  // PEM bundle to trust for an https proxy, or ""
     std::string ca_file;        // PEM bundle to trust instead of the system's, or ""
     size_t response_max = 1024 * 1024;
+    std::string
+        unix_socket;  // connect to this path, whatever the URL's host, without a proxy; or ""
+    std::optional<base::Duration> stall_timeout;  // instead of the transport's
 };
 
 struct HttpResponse {

@@ -7,14 +7,17 @@
 
 #include <map>
 
+#include "app/config/tailscale_checks.h"
 #include "app/config/values.h"
 #include "base/text.h"
+#include "md/tailscale.h"
 
 namespace app {
 
 namespace {
 
 constexpr size_t names_per_certificate_max = 100;  // Let's Encrypt and most others
+constexpr const char* acme_protocol = "ACME";
 
 bool is_ip_address(const std::string& name) {
     in_addr address{};
@@ -338,11 +341,11 @@ void check_domains(const Configuration& configuration, Mistakes& mistakes) {
         const bool driven =
             mode == md::RenewMode::Always || (mode == md::RenewMode::Auto && !is_static);
         check_names(domain, driven, mistakes);
-        if (driven) {
+        if (driven && !is_from_tailscale(configuration, domain)) {
             check_account(configuration, domain, name, mistakes);
             check_challenges(configuration, domain, name, mistakes);
-            check_windows(configuration, domain, mistakes);
         }
+        if (driven) check_windows(configuration, domain, mistakes);
         const auto ca_file =
             inherited<&DomainDirectives::ca_certificate_file>(configuration, domain);
         if (ca_file && !ca_file->empty() && ::access(ca_file->c_str(), R_OK) != 0) {
@@ -394,10 +397,20 @@ md::RenewMode renew_mode_of(const Configuration& configuration, const DomainSett
         .value_or(md::RenewMode::Auto);
 }
 
+std::string ca_protocol_of(const Configuration& configuration, const DomainSettings& domain) {
+    return inherited<&DomainDirectives::ca_protocol>(configuration, domain).value_or(acme_protocol);
+}
+
 std::vector<std::string> ca_urls_of(const Configuration& configuration,
                                     const DomainSettings& domain) {
-    return inherited<&DomainDirectives::ca_urls>(configuration, domain)
-        .value_or(std::vector<std::string>{"https://acme-v02.api.letsencrypt.org/directory"});
+    const std::string protocol = ca_protocol_of(configuration, domain);
+    const DomainDirectives& general = configuration.md.directives;
+    if (domain.directives.ca_urls) return *domain.directives.ca_urls;
+    if (general.ca_urls && general.ca_protocol.value_or(acme_protocol) == protocol) {
+        return *general.ca_urls;
+    }
+    if (is_from_tailscale(configuration, domain)) return {std::string(md::tailscale_default_url)};
+    return {"https://acme-v02.api.letsencrypt.org/directory"};
 }
 
 void check_configuration(const Configuration& configuration, Mistakes& mistakes) {
@@ -406,6 +419,7 @@ void check_configuration(const Configuration& configuration, Mistakes& mistakes)
     check_backends(configuration, mistakes);
     check_sites(configuration, mistakes);
     check_domains(configuration, mistakes);
+    check_tailscale(configuration, mistakes);
     check_store(configuration, mistakes);
 }
 

@@ -22,6 +22,9 @@ auto inherited(const Configuration& configuration, const DomainSettings& domain)
 
 /// Of a domain after inheritance.
 md::RenewMode renew_mode_of(const Configuration& configuration, const DomainSettings& domain);
+std::string ca_protocol_of(const Configuration& configuration, const DomainSettings& domain);
+/// Those of [md] belong to the protocol of [md]: a domain with another one and without CAs of its
+/// own has its protocol's default.
 std::vector<std::string> ca_urls_of(const Configuration& configuration,
                                     const DomainSettings& domain);
 

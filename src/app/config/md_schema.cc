@@ -18,7 +18,8 @@ std::optional<md::MatchNames> match_names(const Node& node, Reading& reading) {
 }
 
 std::optional<std::string> ca_protocol(const Node& node, Reading& reading) {
-    static constexpr values::Word<std::string_view> words[] = {{"ACME", "ACME"}, {"acme", "ACME"}};
+    static constexpr values::Word<std::string_view> words[] = {
+        {"ACME", "ACME"}, {"acme", "ACME"}, {"tailscale", "tailscale"}};
     const auto word = values::word(node, reading, words);
     return word ? std::optional<std::string>(*word) : std::nullopt;
 }
@@ -152,11 +153,14 @@ const std::vector<Key<DomainDirectives>>& directive_keys() {
     static const std::vector<Key<T>> keys = {
         {{"certificate_authority", "text or list", "\"letsencrypt\"",
           "\"letsencrypt\", \"letsencrypt-test\", \"buypass\", \"buypass-test\", or the https URL "
-          "of an ACME directory; of a list, the next is used when one fails for long "
+          "of an ACME directory; of a list, the next is used when one fails for long. With "
+          "certificate_protocol \"tailscale\" the daemon's socket, "
+          "\"file:///var/run/tailscale/tailscaled.sock\" if none is named "
           "(MDCertificateAuthority)."},
          set<&T::ca_urls, values::certificate_authority>},
         {{"certificate_protocol", "text", "\"ACME\"",
-          "How the CA is spoken to: \"ACME\" (MDCertificateProtocol)."},
+          "How the CA is spoken to: \"ACME\", or \"tailscale\": the certificate of this "
+          "machine's name in its tailnet, from the local daemon (MDCertificateProtocol)."},
          set<&T::ca_protocol, ca_protocol>},
         {{"certificate_agreement", "text", "",
           "\"accepted\": you agree to the CA's terms (MDCertificateAgreement)."},

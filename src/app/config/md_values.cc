@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "md/acme_directory.h"
 #include "md/command_line.h"
+#include "md/tailscale.h"
 
 namespace app::values {
 
@@ -306,7 +307,17 @@ std::optional<std::vector<std::string>> certificate_authority(const Node& node, 
         std::vector<std::string> lower;
         for (const md::KnownCa& ca : md::known_cas) lower.push_back(base::to_lower(ca.name));
         const std::vector<std::string_view> names(lower.begin(), lower.end());
-        if (text.find("://") == std::string::npos) {
+        if (base::to_lower(text).starts_with("file:")) {
+            const auto socket = md::tailscale_socket(text);
+            if (socket.ok()) {
+                urls.push_back(text);
+                continue;
+            }
+            (void)reading.wrong(place, "{} {}; write the path of the tailscale daemon's socket, {}",
+                                in_quotes(text), socket.error().detail,
+                                in_quotes(md::tailscale_default_url));
+            good = false;
+        } else if (text.find("://") == std::string::npos) {
             const auto close = base::nearest(base::to_lower(text), names);
             const std::string hint =
                 close ? fmt::format("; did you mean \"{}\"?", *close) : std::string();
