@@ -8,6 +8,7 @@
 #include "md/engine.h"
 #include "md/poll.h"
 #include "md/renewal.h"
+#include "md/tailscale.h"
 
 namespace md {
 
@@ -109,6 +110,11 @@ Outcome<void> Engine::revoke(Visit& visit, Transport& transport, RevocationReaso
         return make_problem(
             ENOENT, fmt::format("no certificate of {} is known to come from a CA", domain.name));
     }
+    if (tailscale_socket(visit.stored.ca_url)) {
+        return make_problem(ENOSYS, fmt::format("the certificate of {} is from tailscale, whose "
+                                                "daemon revokes none",
+                                                domain.name));
+    }
     if (auto opened = client.open(visit.stored.ca_url); !opened) return opened;
     const bool has_account =
         !visit.stored.ca_account.empty() && accounts_.use(client, visit.stored.ca_account).ok();
@@ -157,7 +163,9 @@ void Engine::tell_contacts(Visit& visit, Transport& transport) {
         if (visit.entry.contacts_due > now) return;
         visit.entry.contacts_due = base::Time::max();
     }
-    if (account.empty() || !accounts_.has_old_contacts(domain, account)) return;
+    if (account.empty() || domain.is_from_tailscale() ||
+        !accounts_.has_old_contacts(domain, account))
+        return;
     AcmeClient client(transport, clock_, domain);
     auto opened = client.open(visit.stored.ca_url);
     auto told = opened ? accounts_.update_contacts(client, domain, account) : opened.error();

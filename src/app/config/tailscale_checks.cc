@@ -66,6 +66,7 @@ void warn_of_unused(const DomainDirectives& directives, const Place& place, Mist
         {"http_proxy_ca_certificate_file", directives.http_proxy_ca_file.has_value()},
         {"profile", directives.profile.has_value()},
         {"profile_mandatory", directives.profile_mandatory.has_value()},
+        {"preferred_chain", directives.preferred_chain.has_value()},
         {"private_keys", directives.private_keys.has_value()},
         {"must_staple", directives.must_staple.has_value()},
         {"renew_via_ari", directives.renew_via_ari.has_value()},

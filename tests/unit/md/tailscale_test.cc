@@ -288,6 +288,17 @@ TEST_CASE("A damaged live pair is healed with the certificate that the daemon st
     CHECK(world.engine->summaries().at(0).state == "good");
 }
 
+TEST_CASE("The daemon's certificate cannot be revoked, which is said, and nobody else is asked") {
+    World world({tailscale_domain()});
+    Daemon daemon(world, pair_for({name}));
+    world.run();
+    REQUIRE(world.engine->revoke_now(name, RevocationReason::KeyCompromise).ok());
+    world.run();
+    for (const HttpRequest& request : daemon.requests) CHECK_FALSE(request.unix_socket.empty());
+    CHECK_FALSE(world.store.has(Group::Domains, name, "revoked.json"));
+    CHECK_FALSE(world.served(name).fallback);
+}
+
 namespace {
 
 /// HTTP on a Unix socket: each connection gets the same bytes, `pause` after its request.
