@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "base/ip_address.h"
+
 namespace base {
 
 char to_lower(char c) {
@@ -241,7 +243,8 @@ bool dns_name_matches(std::string_view pattern, std::string_view name) {
     if (iequals(pattern, name)) return true;
     if (!pattern.starts_with("*.")) return false;
     const size_t dot = name.find('.');
-    return dot != std::string_view::npos && dot > 0 && iequals(pattern.substr(1), name.substr(dot));
+    return dot != std::string_view::npos && dot > 0 &&
+           iequals(pattern.substr(1), name.substr(dot)) && !is_ip_address(name);
 }
 
 }  // namespace base

@@ -51,6 +51,7 @@ std::optional<uint64_t> parse_size(std::string_view text);
 /// such a name.
 std::optional<std::string> normalize_dns_name(std::string_view name);
 /// mod_md.md 2.1: equal, or `pattern` is "*.rest" and `name` has exactly one label before ".rest".
+/// Both normalised; an IP address equals itself alone.
 bool dns_name_matches(std::string_view pattern, std::string_view name);
 
 }  // namespace base

@@ -191,6 +191,23 @@ std::string Address::host_text() const {
     }
 }
 
+std::optional<base::IpAddress> Address::ip() const {
+    switch (family()) {
+        case AF_INET:
+            return base::IpAddress::from_bytes(
+                {reinterpret_cast<const uint8_t*>(&ipv4(data()).sin_addr), 4});
+        case AF_INET6: {
+            const in6_addr& bytes = ipv6(data()).sin6_addr;
+            if (IN6_IS_ADDR_V4MAPPED(&bytes)) {
+                return base::IpAddress::from_bytes({&bytes.s6_addr[12], 4});
+            }
+            return base::IpAddress::from_bytes(bytes.s6_addr);
+        }
+        default:
+            return std::nullopt;
+    }
+}
+
 bool Address::operator==(const Address& other) const {
     if (family() != other.family()) return false;
     switch (family()) {

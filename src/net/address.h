@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/ip_address.h"
 #include "base/result.h"
 
 namespace net {
@@ -37,6 +38,9 @@ class Address {
     /// Without the port and without brackets; "unix:" for Unix sockets. An IPv4-mapped IPv6 address
     /// is shown as IPv4. This is what X-Forwarded-For and the access log show.
     std::string host_text() const;
+    /// Nothing for Unix sockets; an IPv4-mapped IPv6 address, as sockets that take both families
+    /// have it, is IPv4.
+    std::optional<base::IpAddress> ip() const;
 
     bool operator==(const Address& other) const;
 

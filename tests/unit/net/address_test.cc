@@ -112,3 +112,21 @@ TEST_CASE("The port can be set; Unix sockets have none") {
 }
 
 }  // namespace net
+
+TEST_CASE("The IP address of a socket's end, IPv4 also where sockets take both families") {
+    const std::pair<const char*, const char*> rows[] = {
+        {"192.0.2.1:80", "192.0.2.1"},
+        {"[2001:db8::1]:80", "2001:db8::1"},
+        {"[::ffff:192.0.2.1]:80", "192.0.2.1"},
+        {"[::1%1]:80", "::1"},
+        {"[::]:80", "::"},
+    };
+    for (const auto& [text, ip] : rows) {
+        INFO(text);
+        const auto address = Address::parse(text).value().ip();
+        REQUIRE(address);
+        CHECK(address->text() == ip);
+    }
+    CHECK_FALSE(Address::parse("unix:/a").value().ip());
+    CHECK_FALSE(Address().ip());
+}
