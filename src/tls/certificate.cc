@@ -3,6 +3,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "base/ip_address.h"
 #include "base/text.h"
 #include "tls/library.h"
 #include "tls/pem.h"
@@ -104,20 +105,28 @@ std::string common_name(const X509* x509) {
 }
 
 /// False if a name holds a NUL: such a certificate wants to be read in two ways (CVE-2025-66220
-/// class). Names that are no DNS names match nothing and are left out.
+/// class). What is no DNS name matches nothing and is left out; so is an IP address as a dNSName or
+/// common name, which no client takes for that address.
 bool read_names(const X509* x509, std::vector<std::string>& out) {
-    const auto add = [&out](std::string_view name) {
+    const auto keep = [&out](std::string name) {
+        if (std::find(out.begin(), out.end(), name) == out.end()) out.push_back(std::move(name));
+    };
+    const auto add = [&keep](std::string_view name) {
         if (name.find('\0') != std::string_view::npos) return false;
-        std::optional<std::string> normal = base::normalize_dns_name(name);
-        if (normal && std::find(out.begin(), out.end(), *normal) == out.end()) {
-            out.push_back(std::move(*normal));
-        }
+        std::optional<std::string> normal = base::normalize_name(name);
+        if (normal && !base::is_ip_address(*normal)) keep(std::move(*normal));
         return true;
     };
     bool has_dns_name = false;
     if (const auto names = extension<GENERAL_NAMES>(x509, NID_subject_alt_name)) {
         for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
             const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+            if (name->type == GEN_IPADD) {
+                const std::string_view bytes = view(name->d.iPAddress);
+                const auto address = base::IpAddress::from_bytes(
+                    {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+                if (address) keep(address->text());
+            }
             if (name->type != GEN_DNS) continue;
             has_dns_name = true;
             if (!add(view(name->d.dNSName))) return false;

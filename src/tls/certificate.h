@@ -41,8 +41,8 @@ struct Certificate {
     KeyType key_type = KeyType::Rsa;
     std::string curve;  // for Ecdsa: OpenSSL's short name, e.g. "prime256v1"
     int key_bits = 0;
-    std::vector<std::string>
-        names;  // dNSName SANs (CN if there is none), normalised; may hold wildcards
+    /// dNSName SANs (CN if there is none), which may be wildcards, and iPAddress SANs; normalised.
+    std::vector<std::string> names;
     base::Time not_before{};
     base::Time not_after{};
     std::string issuer;                // RFC 2253 text
@@ -55,7 +55,8 @@ struct Certificate {
     /// A signature takes milliseconds (RSA 3072: 2, RSA 4096: 5; RSA 2048 and P-256: 0.3 and less):
     /// not on a worker where there is a HandshakePool.
     bool has_slow_key() const { return key_type == KeyType::Rsa && key_bits >= 3072; }
-    /// A name of the certificate covers `name` (exact or one-label wildcard).
+    /// A name of the certificate covers `name` (exact or one-label wildcard). An IP address is
+    /// covered by an iPAddress alone (RFC 2818 3.1).
     bool covers(std::string_view name) const;
 };
 
@@ -65,13 +66,14 @@ struct Certificate {
 base::Result<std::shared_ptr<const Certificate>> read_certificate(std::string_view chain_pem,
                                                                   std::string_view key_pem);
 
-/// A self-signed certificate for `names` with a fresh P-256 key: fallback pairs. mod_md.md 5.11: CN
+/// A self-signed certificate for `names`, IP addresses among them as iPAddress, with a fresh P-256
+/// key: fallback pairs. mod_md.md 5.11: CN
 /// "Apache Managed Domain Fallback", 14 days from `now`.
 base::Result<std::shared_ptr<const Certificate>> make_fallback_certificate(
     const std::vector<std::string>& names, base::Time now);
 
-/// The tls-alpn-01 answer (RFC 8737 section 3): SAN `name`, critical acmeIdentifier with the
-/// SHA-256 of the key authorization; P-256, 7 days from `now`.
+/// The tls-alpn-01 answer (RFC 8737 section 3, RFC 8738 section 6): SAN `name`, critical
+/// acmeIdentifier with the SHA-256 of the key authorization; P-256, 7 days from `now`.
 base::Result<std::shared_ptr<const Certificate>> make_challenge_certificate(
     const std::string& name, std::span<const uint8_t, 32> key_authorization_sha256, base::Time now);
 

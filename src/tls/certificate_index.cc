@@ -64,6 +64,11 @@ const CertificateSetPtr* CertificateIndex::find(std::string_view name) const {
     return wildcard.empty() ? nullptr : lookup(wildcard);
 }
 
+const CertificateSetPtr* CertificateIndex::find(const base::IpAddress& address) const {
+    char room[base::IpAddress::text_bytes_max];
+    return lookup(address.write_text(room));
+}
+
 std::shared_ptr<const CertificateIndex> CertificateIndex::with(
     const std::vector<std::string>& names, CertificateSetPtr set) const {
     std::vector<Change> changes;
@@ -92,6 +97,7 @@ std::shared_ptr<const CertificateIndex> CertificateIndex::with_all(
         if (change.set == nullptr) {
             if (known) slots.erase(where);
             next->size_ -= known ? 1 : 0;
+            next->addresses_ -= known && base::is_ip_address(change.name) ? 1 : 0;
             continue;
         }
         auto entry = std::make_shared<const Shard::Entry>(Shard::Entry{change.name, change.set});
@@ -100,6 +106,7 @@ std::shared_ptr<const CertificateIndex> CertificateIndex::with_all(
         } else {
             slots.insert(where, Shard::Slot{hash, std::move(entry)});
             ++next->size_;
+            next->addresses_ += base::is_ip_address(change.name) ? 1 : 0;
         }
     }
     return next;

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/ip_address.h"
 #include "tls/certificate.h"
 
 namespace tls {
@@ -31,12 +32,17 @@ class CertificateIndex {
     /// Exact name, else "*." and its parent, else null. `name` as it came in the ClientHello: case
     /// and a trailing dot do not matter. Never allocates.
     const CertificateSetPtr* find(std::string_view name) const;
+    /// For clients that connect to an address and so send no name (RFC 6066 3). Never allocates.
+    const CertificateSetPtr* find(const base::IpAddress& address) const;
+    /// Whether find() of an address can find anything: if not, nobody has to ask for one.
+    bool has_addresses() const { return addresses_ > 0; }
     /// For clients without SNI or with a name nobody knows; null: such handshakes get
     /// unrecognized_name.
     const CertificateSetPtr& fallback() const { return default_; }
     size_t size() const { return size_; }
 
-    /// A copy in which `names` (normalised) map to `set`; a null set removes them.
+    /// A copy in which `names` (normalised DNS names, wildcards, IP addresses) map to `set`; a null
+    /// set removes them.
     std::shared_ptr<const CertificateIndex> with(const std::vector<std::string>& names,
                                                  CertificateSetPtr set) const;
     /// Many changes at once (loading at start): each shard is copied at most once.
@@ -58,9 +64,11 @@ class CertificateIndex {
     std::vector<std::shared_ptr<const Shard>> shards_;
     CertificateSetPtr default_;
     size_t size_ = 0;
+    size_t addresses_ = 0;  // names that are IP addresses
 };
 
-/// Live tls-alpn-01 answers by name (RFC 8737). Small and rebuilt whole.
+/// Live tls-alpn-01 answers by the name that the CA sends as SNI (RFC 8737): for an IP address the
+/// one in in-addr.arpa or ip6.arpa (RFC 8738 section 6). Small and rebuilt whole.
 struct ChallengeCertificates {
     struct Entry {
         std::string name;

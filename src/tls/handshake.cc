@@ -52,6 +52,19 @@ int on_acme_hello(SSL* ssl, int* alert, const ClientHello& hello, WorkerTls& wor
     return SSL_CLIENT_HELLO_SUCCESS;
 }
 
+/// A client that connects to an address sends no name (RFC 6066 3): the address is its name. Null
+/// if it has no certificate; behind a translated address it never has.
+const CertificateSetPtr* find_by_address(SSL* ssl, const CertificateIndex& index,
+                                         Handshake& handshake) {
+    if (!index.has_addresses()) return nullptr;
+    const std::optional<base::IpAddress> address = SslSession::from(ssl).local_address();
+    const CertificateSetPtr* set = address ? index.find(*address) : nullptr;
+    if (set == nullptr) return nullptr;
+    handshake.server_name = address->text();
+    handshake.by_address = true;
+    return set;
+}
+
 /// Called twice if the client was asked to retry (RFC 8446 4.1.4): the second one counts.
 int on_client_hello(SSL* ssl, int* alert, void* arg) {
     (void)arg;
@@ -64,10 +77,12 @@ int on_client_hello(SSL* ssl, int* alert, void* arg) {
     handshake.set = nullptr;
     handshake.certificate = nullptr;
     handshake.challenge = false;
+    handshake.by_address = false;
     if (hello.offers_acme) return on_acme_hello(ssl, alert, hello, worker);
 
     const CertificateIndex& index = worker.certificates.get();
-    const CertificateSetPtr* set = index.find(name.text());
+    const CertificateSetPtr* set =
+        hello.has_server_name ? index.find(name.text()) : find_by_address(ssl, index, handshake);
     handshake.set = set != nullptr ? *set : index.fallback();
     if (!handshake.set || handshake.set->certificates.empty()) {
         return refuse(handshake, alert, SSL_AD_UNRECOGNIZED_NAME,
@@ -86,7 +101,9 @@ int on_client_hello(SSL* ssl, int* alert, void* arg) {
 int on_server_name(SSL* ssl, int* alert, void* arg) {
     (void)alert;
     (void)arg;
-    return handshake_of(ssl).server_name.empty() ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_OK;
+    const Handshake& handshake = handshake_of(ssl);
+    const bool is_known = !handshake.server_name.empty() && !handshake.by_address;
+    return is_known ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
 /// Makes the chosen certificate the SSL's own. False: `handshake.error` says why not.
@@ -197,6 +214,15 @@ int on_ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_C
     return 0;
 }
 
+/// What on_ticket_opened() compares: OpenSSL keeps the SNI by itself, and not what stood in for it.
+int on_ticket_made(SSL* ssl, void* arg) {
+    (void)arg;
+    const Handshake& handshake = handshake_of(ssl);
+    const size_t size = handshake.by_address ? handshake.server_name.size() : 0;
+    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), handshake.server_name.data(),
+                                           size);
+}
+
 /// A session resumes under the name that it was made for only: RFC 6066 3, faults.md TL-14.
 SSL_TICKET_RETURN on_ticket_opened(SSL* ssl, SSL_SESSION* session, const unsigned char* key_name,
                                    size_t key_name_size, SSL_TICKET_STATUS status, void* arg) {
@@ -206,9 +232,19 @@ SSL_TICKET_RETURN on_ticket_opened(SSL* ssl, SSL_SESSION* session, const unsigne
     if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) {
         return SSL_TICKET_RETURN_IGNORE_RENEW;
     }
+    const Handshake& handshake = handshake_of(ssl);
     const char* made_for = SSL_SESSION_get0_hostname(session);
-    ServerName name(made_for != nullptr ? made_for : "");
-    if (name.text() != handshake_of(ssl).server_name) return SSL_TICKET_RETURN_IGNORE_RENEW;
+    const ServerName name(made_for != nullptr ? made_for : "");
+    void* address = nullptr;
+    size_t address_size = 0;
+    SSL_SESSION_get0_ticket_appdata(session, &address, &address_size);
+    const std::string_view known_by =
+        handshake.by_address ? std::string_view(static_cast<char*>(address), address_size)
+                             : name.text();
+    const bool was_by_address = address_size > 0;
+    if (was_by_address != handshake.by_address || known_by != handshake.server_name) {
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    }
     return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
 
@@ -236,7 +272,7 @@ void install_callbacks(SSL_CTX* context) {
     SSL_CTX_set_alpn_select_cb(context, on_alpn, nullptr);
     SSL_CTX_set_tlsext_status_cb(context, on_status_request);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket_key);
-    SSL_CTX_set_session_ticket_cb(context, nullptr, on_ticket_opened, nullptr);
+    SSL_CTX_set_session_ticket_cb(context, on_ticket_made, on_ticket_opened, nullptr);
 }
 
 }  // namespace tls

@@ -17,9 +17,10 @@ struct Handshake {
     std::shared_ptr<const Certificate> certificate;  // the one presented
     std::shared_ptr<const Der> staple;               // for it
     ClientAbilities abilities;
-    std::string server_name;                 // normalised
+    std::string server_name;                 // see SessionInfo
     const Certificate* installed = nullptr;  // in the SSL
     bool challenge = false;
+    bool by_address = false;      // server_name is no SNI
     bool using_slow_key = false;  // in Session::use_slow_key(): maybe on another thread
     std::string error;            // why a callback refused; says more than OpenSSL's reason
 

@@ -1,5 +1,6 @@
 // Certificates that we sign ourselves: fallback pairs and tls-alpn-01 answers, field by field as
 // mod_md makes them (mod_md.md 5.7 and 5.11).
+#include "base/ip_address.h"
 #include "base/text.h"
 #include "tls/certificate.h"
 #include "tls/library.h"
@@ -18,24 +19,31 @@ bool add_text_extension(X509* x509, int nid, const char* value) {
     return extension && X509_add_ext(x509, extension.get(), -1) == 1;
 }
 
+using GeneralNamePtr = std::unique_ptr<GENERAL_NAME, OpenSslDeleter<GENERAL_NAME_free>>;
+using StringPtr = std::unique_ptr<ASN1_STRING, OpenSslDeleter<ASN1_STRING_free>>;
+
+/// iPAddress for an IP address, else dNSName; null if memory is out.
+GeneralNamePtr general_name(const std::string& name) {
+    const std::optional<base::IpAddress> address = base::IpAddress::parse(name);
+    GeneralNamePtr entry(GENERAL_NAME_new());
+    StringPtr value(ASN1_STRING_type_new(address ? V_ASN1_OCTET_STRING : V_ASN1_IA5STRING));
+    const void* bytes = address ? static_cast<const void*>(address->bytes().data()) : name.data();
+    const size_t size = address ? address->bytes().size() : name.size();
+    if (!entry || !value || ASN1_STRING_set(value.get(), bytes, static_cast<int>(size)) != 1) {
+        return nullptr;
+    }
+    GENERAL_NAME_set0_value(entry.get(), address ? GEN_IPADD : GEN_DNS, value.release());
+    return entry;
+}
+
 /// Built from parts: a name never passes through OpenSSL's configuration syntax.
 bool add_names(X509* x509, const std::vector<std::string>& names) {
     const GeneralNamesPtr list(sk_GENERAL_NAME_new_null());
     if (!list) return false;
     for (const std::string& name : names) {
-        GENERAL_NAME* entry = GENERAL_NAME_new();
-        ASN1_IA5STRING* text = ASN1_IA5STRING_new();
-        if (entry == nullptr || text == nullptr ||
-            ASN1_STRING_set(text, name.data(), static_cast<int>(name.size())) != 1) {
-            GENERAL_NAME_free(entry);
-            ASN1_IA5STRING_free(text);
-            return false;
-        }
-        GENERAL_NAME_set0_value(entry, GEN_DNS, text);
-        if (sk_GENERAL_NAME_push(list.get(), entry) == 0) {
-            GENERAL_NAME_free(entry);
-            return false;
-        }
+        GeneralNamePtr entry = general_name(name);
+        if (!entry || sk_GENERAL_NAME_push(list.get(), entry.get()) == 0) return false;
+        (void)entry.release();  // the list's
     }
     return X509_add1_ext_i2d(x509, NID_subject_alt_name, list.get(), 0, X509V3_ADD_DEFAULT) == 1;
 }

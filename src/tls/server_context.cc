@@ -34,8 +34,8 @@ base::Result<std::unique_ptr<ServerContext>> ServerContext::create(const Context
     return std::unique_ptr<ServerContext>(new ServerContext(std::move(impl)));
 }
 
-std::unique_ptr<Session> ServerContext::accept() {
-    return SslSession::create(impl_->worker);
+std::unique_ptr<Session> ServerContext::accept(const LocalAddress& local) {
+    return SslSession::create(impl_->worker, local);
 }
 
 const TlsCounters& ServerContext::counters() const {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/clock.h"
+#include "base/ip_address.h"
 #include "base/result.h"
 #include "base/snapshot.h"
 #include "tls/certificate_index.h"
@@ -38,6 +39,14 @@ struct ContextOptions {
     HandshakePool* handshake_pool = nullptr;
 };
 
+/// How a session learns which address its client connected to. It asks only if the client sent no
+/// name and there are certificates for addresses: asking is a system call.
+struct LocalAddress {
+    const void* connection = nullptr;  // outlives the handshake
+    /// nullopt: none (a Unix socket), or the connection is gone.
+    std::optional<base::IpAddress> (*ask)(const void* connection) noexcept = nullptr;
+};
+
 /// Counts of one worker.
 struct TlsCounters {
     uint64_t full_handshakes = 0;
@@ -56,7 +65,7 @@ class ServerContext {
     ServerContext& operator=(const ServerContext&) = delete;
 
     /// A session for an accepted connection; null if memory is out. The context must outlive it.
-    std::unique_ptr<Session> accept();
+    std::unique_ptr<Session> accept(const LocalAddress& local = {});
     const TlsCounters& counters() const;
 
   private:

@@ -21,10 +21,12 @@ enum class Version : uint8_t { Unknown, Tls12, Tls13 };
 struct SessionInfo {
     Version version = Version::Unknown;
     bool resumed = false;
-    bool challenge = false;        ///< acme-tls/1 was negotiated: close, no HTTP (RFC 8737)
-    std::string_view server_name;  ///< SNI, normalised; "" if there was none
-    std::string_view alpn;         ///< "http/1.1", "acme-tls/1" or ""
-    std::string_view cipher;       ///< OpenSSL's name
+    bool challenge = false;  ///< acme-tls/1 was negotiated: close, no HTTP (RFC 8737)
+    /// What the certificate was chosen by: SNI, normalised; without one the address that the client
+    /// connected to, if it has a certificate; else "".
+    std::string_view server_name;
+    std::string_view alpn;    ///< "http/1.1", "acme-tls/1" or ""
+    std::string_view cipher;  ///< OpenSSL's name
     const Certificate* certificate =
         nullptr;  ///< the one presented, or that would have been if resumed
 };

@@ -18,8 +18,8 @@ constexpr std::string_view alpn_name(std::string_view selected) {
 
 }  // namespace
 
-std::unique_ptr<SslSession> SslSession::create(WorkerTls& worker) {
-    std::unique_ptr<SslSession> session(new (std::nothrow) SslSession(worker));
+std::unique_ptr<SslSession> SslSession::create(WorkerTls& worker, const LocalAddress& local) {
+    std::unique_ptr<SslSession> session(new (std::nothrow) SslSession(worker, local));
     if (!session) return nullptr;
     session->ssl_.reset(SSL_new(worker.ssl_ctx.get()));
     BIO* bio = session->ssl_ ? session->ring_.make_bio() : nullptr;

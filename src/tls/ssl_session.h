@@ -14,7 +14,7 @@ namespace tls {
 class SslSession final : public Session {
   public:
     /// Null if memory is out.
-    static std::unique_ptr<SslSession> create(WorkerTls& worker);
+    static std::unique_ptr<SslSession> create(WorkerTls& worker, const LocalAddress& local);
     ~SslSession() override;
     SslSession(const SslSession&) = delete;
     SslSession& operator=(const SslSession&) = delete;
@@ -39,11 +39,16 @@ class SslSession final : public Session {
         return worker_;
     }
 
+    std::optional<base::IpAddress> local_address() const {
+        return local_.ask != nullptr ? local_.ask(local_.connection) : std::nullopt;
+    }
+
   private:
     // Handshaking -> Open -> (Closed | Failed); Handshaking -> Failed.
     enum class Phase : uint8_t { Handshaking, Open, Closed, Failed };
 
-    explicit SslSession(WorkerTls& worker) : worker_(worker), ring_(*this) {}
+    SslSession(WorkerTls& worker, const LocalAddress& local)
+        : worker_(worker), ring_(*this), local_(local) {}
     Read advance(std::span<uint8_t> plaintext);
     Read stopped(int result);
     Read fail(std::string text);
@@ -52,6 +57,7 @@ class SslSession final : public Session {
 
     WorkerTls& worker_;
     RingBio ring_;  // before ssl_, which uses it until it dies
+    const LocalAddress local_;
     SslPtr ssl_;
     Handshake handshake_;
     SessionInfo info_;

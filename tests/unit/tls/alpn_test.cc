@@ -156,3 +156,28 @@ TEST_CASE("a ticket of an ordinary session does not stand in for a challenge") {
     CHECK_FALSE(second.session().info().resumed);
     CHECK(acme.peer_common_name() == "tls-alpn-01-challenge");
 }
+
+TEST_CASE("a challenge for an address is asked for by its reverse name (RFC 8738 6)") {
+    World world;
+    const auto address = GENERATE(std::string("192.0.2.1"), std::string("2001:db8::1"));
+    const std::string name = base::IpAddress::parse(address)->reverse_name();
+    auto next = std::make_shared<tls::ChallengeCertificates>();
+    next->entries.push_back({name, challenge(address)});
+    world.snapshots.challenges.publish(next);
+    const auto version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+    for (const std::string& sni : {name, name + "."}) {
+        CAPTURE(version, sni);
+        Server server = world.accept_at(address.c_str());
+        Client client({.version = version, .server_name = sni, .alpn = {"acme-tls/1"}});
+        REQUIRE(connect(client, server));
+        CHECK(client.peer_common_name() == "tls-alpn-01-challenge");
+        const std::shared_ptr<X509> shown(SSL_get1_peer_certificate(client.ssl()), X509_free);
+        CHECK(X509_check_ip_asc(shown.get(), address.c_str(), 0) == 1);
+    }
+    // Not by the address itself, and not without a name.
+    for (const char* sni : {"192.0.2.1", ""}) {
+        Server server = world.accept_at(address.c_str());
+        Client client({.version = version, .server_name = sni, .alpn = {"acme-tls/1"}});
+        CHECK_FALSE(connect(client, server));
+    }
+}

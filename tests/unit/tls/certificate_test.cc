@@ -305,3 +305,39 @@ TEST_CASE("the cache of decoded certificates is bounded and shares intermediates
     CHECK(cache.size() == 2);
     ERR_clear_error();
 }
+
+TEST_CASE("an address is covered by an iPAddress alone (RFC 2818 3.1)") {
+    const Issued good =
+        issue({.common_name = "192.0.2.9", .names = {"192.0.2.1", "2001:DB8:0::1", "a.test"}});
+    const auto read = read_good(good.pem(), good.key_pem());
+    CHECK(read->names == std::vector<std::string>{"192.0.2.1", "2001:db8::1", "a.test"});
+    CHECK(read->covers("192.0.2.1"));
+    CHECK(read->covers("2001:db8::1"));
+    CHECK_FALSE(read->covers("192.0.2.9"));
+    CHECK_FALSE(read->covers("192.0.2.2"));
+    const Issued by_cn = issue({.common_name = "192.0.2.1"});
+    CHECK(read_good(by_cn.pem(), by_cn.key_pem())->names.empty());
+    // Nor as a dNSName, whatever clients there may be that take it.
+    for (const char* name : {"172.16.0.12", "*.16.0.1234"}) {
+        Issued leaf = issue({.common_name = "x"});
+        GENERAL_NAME* entry = a2i_GENERAL_NAME(nullptr, nullptr, nullptr, GEN_DNS, name, 0);
+        REQUIRE(entry != nullptr);
+        GENERAL_NAMES* list = sk_GENERAL_NAME_new_null();
+        sk_GENERAL_NAME_push(list, entry);
+        REQUIRE(X509_add1_ext_i2d(leaf.x509.get(), NID_subject_alt_name, list, 0, 0) == 1);
+        GENERAL_NAMES_free(list);
+        REQUIRE(X509_sign(leaf.x509.get(), leaf.key.get(), EVP_sha256()) > 0);
+        CHECK(read_good(leaf.pem(), leaf.key_pem())->names.empty());
+    }
+}
+
+TEST_CASE("made certificates have addresses as iPAddress") {
+    const auto fallback = tls::make_fallback_certificate({"a.test", "192.0.2.1", "::1"}, {});
+    REQUIRE(fallback.ok());
+    CHECK(fallback.value()->names == std::vector<std::string>{"a.test", "192.0.2.1", "::1"});
+    const tls::X509Ptr x509 = tls::decode_x509(fallback.value()->leaf, nullptr);
+    CHECK(X509_check_ip_asc(x509.get(), "192.0.2.1", 0) == 1);
+    CHECK(X509_check_ip_asc(x509.get(), "::1", 0) == 1);
+    CHECK(X509_check_host(x509.get(), "192.0.2.1", 0, 0, nullptr) == 0);
+    CHECK(X509_check_host(x509.get(), "a.test", 0, 0, nullptr) == 1);
+}

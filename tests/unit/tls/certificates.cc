@@ -7,6 +7,8 @@
 #include <catch2/catch.hpp>
 #include <map>
 
+#include "base/ip_address.h"
+
 namespace test {
 
 namespace {
@@ -82,7 +84,8 @@ Issued issue(const Request& request, const Issued* issuer) {
     add(x509, NID_basic_constraints, request.is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
     std::string names;
     for (const std::string& name : request.names) {
-        names += (names.empty() ? "DNS:" : ",DNS:") + name;
+        if (!names.empty()) names += ',';
+        names += (base::is_ip_address(name) ? "IP:" : "DNS:") + name;
     }
     if (!names.empty()) add(x509, NID_subject_alt_name, names);
     if (request.must_staple) add(x509, NID_tlsfeature, "status_request");

@@ -227,4 +227,14 @@ void World::rotate_tickets() {
         [&](const tls::TicketKeys& keys) { return keys.rotated(random, base::Time{}); });
 }
 
+Server World::accept_at(const char* address) {
+    local_address = address;
+    const auto ask = [](const void* world) noexcept {
+        auto& self = *static_cast<World*>(const_cast<void*>(world));
+        ++self.times_asked;
+        return base::IpAddress::parse(self.local_address);
+    };
+    return Server(context->accept({this, ask}));
+}
+
 }  // namespace test

@@ -102,6 +102,10 @@ struct World {
     void set_default(std::vector<std::shared_ptr<const tls::Certificate>> certificates);
     void rotate_tickets();
     Server accept() { return Server(context->accept()); }
+    /// A client that connected to `address`; `times_asked` counts who wants to know.
+    Server accept_at(const char* address);
+    std::string local_address;
+    int times_asked = 0;
 
     tls::Snapshots snapshots;
     std::unique_ptr<tls::ServerContext> context;

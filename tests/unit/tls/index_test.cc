@@ -131,3 +131,27 @@ TEST_CASE("rotation keeps two previous ticket keys") {
     CHECK(made[0]->name != made[1]->name);
     CHECK(made[0]->aes != made[0]->hmac);
 }
+
+TEST_CASE("addresses are found by their bytes, and nobody asks where there are none") {
+    const auto four = new_set();
+    const auto six = new_set();
+    const auto at = [](const CertificateIndex& index, const char* address) {
+        const CertificateSetPtr* set = index.find(*base::IpAddress::parse(address));
+        return set ? set->get() : nullptr;
+    };
+    CHECK_FALSE(CertificateIndex().has_addresses());
+    CHECK_FALSE(CertificateIndex().with({"a.test", "*.a.test"}, four)->has_addresses());
+    auto index = CertificateIndex().with({"192.0.2.1", "a.test"}, four)->with({"2001:db8::1"}, six);
+    CHECK(index->has_addresses());
+    CHECK(at(*index, "192.0.2.1") == four.get());
+    CHECK(at(*index, "2001:DB8:0:0::1") == six.get());
+    CHECK(at(*index, "192.0.2.2") == nullptr);
+    CHECK(at(*index, "::ffff:192.0.2.1") == nullptr);
+    index = index->with({"192.0.2.1"}, six);  // again
+    CHECK(at(*index, "192.0.2.1") == six.get());
+    index = index->with({"192.0.2.1", "192.0.2.7"}, nullptr);
+    CHECK(index->has_addresses());
+    index = index->with({"2001:db8::1"}, nullptr);
+    CHECK_FALSE(index->has_addresses());
+    CHECK(found(*index, "a.test") == four.get());
+}

@@ -16,12 +16,13 @@ struct Outcome {
     const tls::Certificate* certificate = nullptr;
 };
 
-Outcome run(World& world, Client::Options options, SSL_SESSION* session = nullptr) {
+Outcome run(World& world, Client::Options options, SSL_SESSION* session = nullptr,
+            const char* address = "") {
     // A copy: OpenSSL's client uses a session up.
     const std::shared_ptr<SSL_SESSION> copy(session ? SSL_SESSION_dup(session) : nullptr,
                                             SSL_SESSION_free);
     options.session = copy.get();
-    Server server = world.accept();
+    Server server = world.accept_at(address);
     Client client(options);
     Outcome result;
     result.connected = connect(client, server);
@@ -160,6 +161,35 @@ TEST_CASE("a session resumes under its own name only") {
     // A name that is gone is refused, resumed or not.
     world.set({"a.test"}, {});
     CHECK_FALSE(run(world, {.version = version}, first.session.get()).connected);
+}
+
+TEST_CASE("a session without SNI resumes at its own address only") {
+    World world;
+    world.rotate_tickets();
+    const auto shared = certificate({"127.0.0.1", "127.0.0.2", "::1"});
+    world.set({"127.0.0.1", "127.0.0.2", "::1"}, {shared});
+    world.set_default({certificate({"default.test"})});
+    const auto version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+    const Client::Options options{.version = version, .server_name = ""};
+    for (const char* address : {"127.0.0.1", "::1", "192.0.2.1", ""}) {
+        const Outcome first = run(world, options, nullptr, address);
+        REQUIRE(first.session);
+        for (const char* other : {"127.0.0.1", "127.0.0.2", "::1", "192.0.2.1", ""}) {
+            CAPTURE(version, address, other);
+            const Outcome second = run(world, options, first.session.get(), other);
+            CHECK(second.connected);
+            // Those without a certificate of their own are the default site's alike.
+            const bool both_default = !shared->covers(address) && !shared->covers(other);
+            CHECK(second.resumed == (both_default || std::string(address) == other));
+            // The renewed ticket is for the same address as the one before.
+            if (second.resumed && second.session) {
+                CHECK(run(world, options, second.session.get(), other).resumed);
+            }
+        }
+        const Outcome named = run(world, {.version = version, .server_name = "127.0.0.1"},
+                                  first.session.get(), address);
+        CHECK_FALSE(named.resumed);
+    }
 }
 
 TEST_CASE("a session does not resume under another policy") {

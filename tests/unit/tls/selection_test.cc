@@ -285,3 +285,55 @@ TEST_CASE("a chain of 20 KiB is sent whole") {
     REQUIRE(connect(client, server));
     CHECK(sk_X509_num(SSL_get_peer_cert_chain(client.ssl())) == 2);
 }
+
+TEST_CASE("without SNI the address that the client connected to chooses, else the default") {
+    World world;
+    world.set({"192.0.2.1", "four.test"}, {certificate({"192.0.2.1"})});
+    world.set({"2001:db8::1"}, {certificate({"2001:db8::1"})});
+    world.set({"a.test"}, {certificate({"a.test"})});
+    struct Case {
+        const char* sni;
+        const char* address;
+        const char* without_default;
+        const char* with_default;
+        const char* server_name;
+    };
+    constexpr const char* refused = "alert: unrecognized name";
+    const Case cases[] = {
+        {"", "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.1"},
+        {"", "2001:db8::1", "2001:db8::1", "2001:db8::1", "2001:db8::1"},
+        {"", "192.0.2.2", refused, "default.test", ""},
+        {"", "2001:db8::2", refused, "default.test", ""},
+        {"", "", refused, "default.test", ""},  // a Unix socket
+        {"a.test", "192.0.2.1", "a.test", "a.test", "a.test"},
+        {"unknown.test", "192.0.2.1", refused, "default.test", "unknown.test"},
+        {"::1", "192.0.2.1", refused, "default.test", ""},
+        {"192.0.2.1", "192.0.2.9", "192.0.2.1", "192.0.2.1", "192.0.2.1"},
+    };
+    const auto version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+    for (const bool has_default : {false, true}) {
+        if (has_default) world.set_default({certificate({"default.test"})});
+        for (const Case& c : cases) {
+            CAPTURE(version, has_default, c.sni, c.address);
+            Server server = world.accept_at(c.address);
+            Client client({.version = version, .server_name = c.sni});
+            const std::string expected = has_default ? c.with_default : c.without_default;
+            const bool is_connected = connect(client, server);
+            CHECK((is_connected ? client.peer_common_name() : "alert: " + client.alert()) ==
+                  expected);
+            if (is_connected) CHECK(server.session().info().server_name == c.server_name);
+        }
+    }
+    // Only who sent no name is looked at.
+    world.times_asked = 0;
+    Server named = world.accept_at("192.0.2.1");
+    Client client({.version = version});
+    CHECK(connect(client, named));
+    CHECK(world.times_asked == 0);
+    // And only while there is a certificate for some address.
+    world.set({"192.0.2.1", "2001:db8::1"}, {});
+    Server nameless = world.accept_at("192.0.2.1");
+    Client other({.version = version, .server_name = ""});
+    CHECK(connect(other, nameless));
+    CHECK(other.peer_common_name() == "default.test");
+}
