@@ -89,8 +89,9 @@ struct RequestHead : Head {
     /// Host (or, in HTTP/1.0 without one, the authority of an absolute-form) as sent, with its
     /// port.
     std::string_view host_sent;
-    /// Host, lower case, without port and trailing dot; IPv6 literals keep their brackets. "" if
-    /// HTTP/1.0 had none. Stands in storage of its own.
+    /// Host, normalised: lower case, without port and trailing dot; an IPv6 literal without its
+    /// brackets and in its one form (RFC 5952). "" if HTTP/1.0 had none. Stands in storage of its
+    /// own.
     std::string_view host;
     std::array<char, 256> host_storage;
     bool expect_continue = false;  // a body is announced and waits for 100 (Continue)

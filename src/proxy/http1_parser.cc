@@ -19,12 +19,12 @@
 // codings in HTTP/1.0, and no Host or two.
 #include "proxy/http1_parser.h"
 
-#include <arpa/inet.h>
 #include <llhttp.h>
 
 #include <charconv>
 #include <cstring>
 
+#include "base/ip_address.h"
 #include "base/result.h"
 #include "base/text.h"
 
@@ -254,16 +254,10 @@ bool is_port_suffix(std::string_view text) {
 size_t normalize_host(std::string_view sent, std::array<char, 256>& out) {
     if (sent.starts_with('[')) {
         const size_t close = sent.find(']');
-        if (close == std::string_view::npos || close > INET6_ADDRSTRLEN ||
-            !is_port_suffix(sent.substr(close + 1))) {
-            return 0;
-        }
-        for (size_t i = 0; i <= close; ++i) out[i] = base::to_lower(sent[i]);
-        out[close] = '\0';
-        in6_addr address;
-        const bool is_address = inet_pton(AF_INET6, out.data() + 1, &address) == 1;
-        out[close] = ']';
-        return is_address ? close + 1 : 0;
+        if (close == std::string_view::npos || !is_port_suffix(sent.substr(close + 1))) return 0;
+        const auto address = base::IpAddress::parse(sent.substr(1, close - 1));
+        if (!address || address->is_ipv4()) return 0;
+        return address->write_text(std::span(out).first<base::IpAddress::text_bytes_max>()).size();
     }
     size_t size = 0;
     size_t label = 0;

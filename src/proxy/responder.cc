@@ -2,6 +2,7 @@
 
 #include <iterator>
 
+#include "base/ip_address.h"
 #include "base/text.h"
 
 namespace proxy {
@@ -128,7 +129,7 @@ LocalResponse https_redirect(bool temporary, std::string_view method, std::strin
     LocalResponse response;
     response.status = temporary ? (safe ? 302 : 307) : (safe ? 301 : 308);
     response.content_type = "text/html; charset=utf-8";
-    std::string location = fmt::format("https://{}", host);
+    std::string location = fmt::format("https://{}", base::url_host(host));
     if (https_port != 443) fmt::format_to(std::back_inserter(location), ":{}", https_port);
     location += target == "*" ? "/" : target;
     response.body =

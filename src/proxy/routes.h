@@ -26,7 +26,7 @@ struct Backend {
 /// A virtual host. Its first host is its name.
 struct Site {
     std::string name;
-    std::vector<std::string> hosts;  // normalised; may hold wildcards
+    std::vector<std::string> hosts;  // normalised; may hold wildcards and IP addresses
     std::shared_ptr<const Backend> backend;
     RequireHttps require_https = RequireHttps::Off;
     uint16_t https_port = 443;  // where redirects lead; 443 is left out of the URL
@@ -40,7 +40,7 @@ class Routes {
     /// over HTTPS and 404 over HTTP.
     Routes(std::vector<std::shared_ptr<const Site>> sites, int default_site, Limits limits);
 
-    /// `host` normalised (lower case, no port, no trailing dot): exact, then one-label wildcard,
+    /// `host` normalised (see RequestHead): exact, then one-label wildcard,
     /// then the default site; null if there is none. Never allocates.
     const Site* find(std::string_view host) const;
     const std::vector<std::shared_ptr<const Site>>& sites() const { return sites_; }

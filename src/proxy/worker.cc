@@ -48,6 +48,14 @@ std::string_view WorkerContext::http_date() {
 
 // --- the worker
 
+namespace {
+
+std::optional<base::IpAddress> local_ip(const void* stream) noexcept {
+    return static_cast<const net::Stream*>(stream)->local().ip();
+}
+
+}  // namespace
+
 struct Worker::Impl {
     /// Makes connections of what one listener accepts.
     struct Listener final : net::AcceptHandler {
@@ -72,7 +80,7 @@ struct Worker::Impl {
     void accept(net::Stream& stream, const ListenSocket& socket) noexcept {
         std::unique_ptr<tls::Session> session;
         if (socket.protocol == Protocol::Https) {
-            session = context->tls->accept();
+            session = context->tls->accept({&stream, local_ip});
             if (!session) {
                 stream.close();
                 return;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/ip_address.h"
 #include "base/result.h"
 #include "base/text.h"
 #include "proxy/http1_parser.h"
@@ -55,6 +56,8 @@ void check_fields(std::string_view bytes, const RequestHead& head) {
     check(is_clean(head.method) && is_clean(head.target) && is_clean(head.host_sent));
     check(head.target.find_first_of(" \t#\\") == std::string_view::npos);
     check(head.host == base::to_lower(head.host) && head.host.size() <= 255);
+    // One address, one host: sites and certificates are looked up by the text.
+    if (head.host_sent.starts_with('[')) check(base::normalize_name(head.host) == head.host);
 }
 
 /// What goes to a backend is read again.

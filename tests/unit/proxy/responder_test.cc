@@ -48,3 +48,12 @@ TEST_CASE("local heads say how the connection goes on") {
     write_local_head({200, "", {}, ""}, 0, true, 0, "DATE", head);
     CHECK(head.find("Connection: keep-alive\r\n") != std::string::npos);
 }
+
+TEST_CASE("an IPv6 address stands in brackets where a redirect leads") {
+    const auto leads_to = [](std::string_view host, uint16_t port) {
+        return https_redirect(false, "GET", host, port, "/x").fields.at(0).second;
+    };
+    CHECK(leads_to("2001:db8::1", 443) == "https://[2001:db8::1]/x");
+    CHECK(leads_to("2001:db8::1", 8443) == "https://[2001:db8::1]:8443/x");
+    CHECK(leads_to("192.0.2.1", 8443) == "https://192.0.2.1:8443/x");
+}
