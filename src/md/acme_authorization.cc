@@ -93,11 +93,13 @@ Outcome<Authorization> fetch_authorization(AcmeClient& client, const std::string
                                             base::escape_for_log(status, 50));
     }
     authorization.status = known->status;
-    authorization.name = base::to_lower(string_at(*identifier, {"value"}));
-    if (std::find(names.begin(), names.end(), authorization.shown_name()) == names.end()) {
+    const std::optional<std::string> name = identified_name(*identifier);
+    authorization.name = name.value_or("");
+    if (!name || std::find(names.begin(), names.end(), authorization.shown_name()) == names.end()) {
+        const std::string shown = name ? authorization.shown_name() : identifier->dump();
         return make_problem(bad_answer,
                             fmt::format("the CA's authorization is for {}, which nobody asked for",
-                                        base::escape_for_log(authorization.shown_name(), 100)));
+                                        base::escape_for_log(shown, 100)));
     }
     for (const Json& element : challenges) {
         if (authorization.challenges.size() == challenges_max) break;

@@ -22,7 +22,7 @@ struct Challenge {
 struct Authorization {
     std::string url;
     AuthorizationStatus status = AuthorizationStatus::Pending;
-    std::string name;  // the DNS name, of a wildcard without "*."
+    std::string name;  // the DNS name, of a wildcard without "*.", or the IP address
     bool wildcard = false;
     std::vector<Challenge> challenges;  // those whose token may be used
     std::optional<base::Duration> retry_after;

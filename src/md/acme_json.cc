@@ -2,6 +2,9 @@
 
 #include <set>
 
+#include "base/ip_address.h"
+#include "base/text.h"
+
 namespace md {
 
 namespace {
@@ -111,6 +114,19 @@ const Json* ObjectReader::optional_object(const char* key) {
         return nullptr;
     }
     return value;
+}
+
+Json make_identifier(const std::string& name) {
+    return Json{{"type", base::is_ip_address(name) ? "ip" : "dns"}, {"value", name}};
+}
+
+std::optional<std::string> identified_name(const Json& identifier) {
+    const std::string type = string_at(identifier, {"type"});
+    const std::string value = string_at(identifier, {"value"});
+    if (type == "dns" && !base::is_ip_address(value)) return base::to_lower(value);
+    if (type != "ip") return std::nullopt;
+    const std::optional<base::IpAddress> address = base::IpAddress::parse(value);
+    return address ? std::optional(address->text()) : std::nullopt;
 }
 
 std::string cut_text(std::string_view text, size_t max) {

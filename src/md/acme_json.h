@@ -46,6 +46,12 @@ class ObjectReader {
     std::string error_;
 };
 
+/// The identifier of a name in an order: of type "ip" (RFC 8738) or "dns".
+Json make_identifier(const std::string& name);
+/// The name that an identifier is for, as domains have it, so that equal names are equal texts;
+/// nullopt if its type is another, or its value no address.
+std::optional<std::string> identified_name(const Json& identifier);
+
 /// At most `max` bytes of UTF-8 text, cut between characters.
 std::string cut_text(std::string_view text, size_t max);
 

@@ -42,8 +42,9 @@ std::optional<OrderStatus> parse_status(std::string_view text) {
 bool is_for(const std::vector<Json>& identifiers, const std::vector<std::string>& names) {
     std::set<std::string> found;
     for (const Json& identifier : identifiers) {
-        if (string_at(identifier, {"type"}) != "dns") return false;
-        found.insert(base::to_lower(string_at(identifier, {"value"})));
+        std::optional<std::string> name = identified_name(identifier);
+        if (!name) return false;
+        found.insert(std::move(*name));
     }
     return found == std::set<std::string>(names.begin(), names.end());
 }
@@ -178,7 +179,7 @@ Outcome<Order> create_order(AcmeClient& client, const std::vector<std::string>& 
     Json payload;
     payload["identifiers"] = Json::array();
     for (const std::string& name : names) {
-        payload["identifiers"].push_back(Json{{"type", "dns"}, {"value", name}});
+        payload["identifiers"].push_back(make_identifier(name));
     }
     if (!profile.empty()) payload["profile"] = profile;
     if (!replaces.empty()) payload["replaces"] = replaces;

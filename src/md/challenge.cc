@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <set>
 
+#include "base/ip_address.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "md/credentials.h"
@@ -29,6 +30,12 @@ std::string join(const std::vector<std::string>& texts, std::string_view separat
         joined += text;
     }
     return joined;
+}
+
+/// What the CA sends as SNI: no address can stand there (RFC 8738 section 6).
+std::string alpn_server_name(const std::string& name) {
+    const std::optional<base::IpAddress> address = base::IpAddress::parse(name);
+    return address ? address->reverse_name() : name;
 }
 
 void remove_answers(Store& store, const std::string& name) {
@@ -72,8 +79,20 @@ ChallengeChoice choose_challenges(const Domain& domain, const EngineSettings& se
     return choice;
 }
 
-std::string why_no_wildcard(const Domain& domain, const EngineSettings& settings,
-                            const std::vector<std::string>& types) {
+std::string why_no_proof(const Domain& domain, const EngineSettings& settings,
+                         const std::vector<std::string>& types) {
+    const auto address =
+        std::find_if(domain.names.begin(), domain.names.end(), base::is_ip_address);
+    const bool can_prove_address =
+        std::any_of(types.begin(), types.end(), [](const auto& type) { return type != dns01; });
+    if (address != domain.names.end() && !types.empty() && !can_prove_address) {
+        return fmt::format(
+            "{} is an IP address, which CAs prove by http-01 and tls-alpn-01 alone (RFC 8738 7): "
+            "{}",
+            *address,
+            domain.challenges.empty() ? join(choose_challenges(domain, settings).reasons, "; ")
+                                      : "add one of them to ca_challenges");
+    }
     const auto wildcard =
         std::find_if(domain.names.begin(), domain.names.end(),
                      [](const std::string& name) { return name.starts_with("*."); });
@@ -91,6 +110,8 @@ Outcome<const Challenge*> ChallengeAnswers::set_up(const std::vector<std::string
                                                    const Authorization& authorization) {
     std::vector<std::string> failures;
     for (const std::string& type : types) {
+        // Not even if a CA should offer it: there is no record for an address (RFC 8738 7).
+        if (type == dns01 && base::is_ip_address(authorization.name)) continue;
         const auto* method =
             std::find_if(std::begin(methods), std::end(methods),
                          [&](const Method& candidate) { return candidate.type == type; });
@@ -157,7 +178,7 @@ Outcome<void> ChallengeAnswers::set_up_alpn(const Authorization& authorization,
     if (!saved) return saved.error();
     answers_.push_back({challenge.type, authorization.name, challenge.token, ""});
     setups_.push_back(challenge.type + ":" + authorization.name);
-    parts_.port.publish_alpn(authorization.name, *certificate);
+    parts_.port.publish_alpn(alpn_server_name(authorization.name), *certificate);
     return {};
 }
 
@@ -188,7 +209,7 @@ std::vector<std::string> ChallengeAnswers::withdraw() {
             continue;
         }
         if (answer.type == http01) parts_.port.withdraw_http01(answer.name, answer.token);
-        if (answer.type == tls_alpn01) parts_.port.withdraw_alpn(answer.name);
+        if (answer.type == tls_alpn01) parts_.port.withdraw_alpn(alpn_server_name(answer.name));
         names.insert(answer.name);
     }
     for (const std::string& name : names) remove_answers(parts_.store, name);
@@ -209,7 +230,7 @@ std::vector<std::string> remove_stored_answers(Store& store, const Dns01& dns,
         const size_t colon = setup.find(':');
         if (colon == std::string::npos) continue;
         const std::string name = setup.substr(colon + 1);
-        if (base::normalize_dns_name(name)) names.insert(name);
+        if (base::normalize_name(name)) names.insert(name);
     }
     for (const std::string& name : names) remove_answers(store, name);
     return left;

@@ -28,9 +28,10 @@ struct ChallengeChoice {
 };
 ChallengeChoice choose_challenges(const Domain& domain, const EngineSettings& settings);
 
-/// Why a wildcard among the domain's names cannot be proved by any of these types; "" if all can.
-std::string why_no_wildcard(const Domain& domain, const EngineSettings& settings,
-                            const std::vector<std::string>& types);
+/// Why a wildcard or an IP address among the domain's names cannot be proved by any of these types;
+/// "" if all can.
+std::string why_no_proof(const Domain& domain, const EngineSettings& settings,
+                         const std::vector<std::string>& types);
 
 /// What is set up for one order. Everything is withdrawn at the end of its life, at the latest.
 class ChallengeAnswers {

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <memory>
 
+#include "base/ip_address.h"
 #include "base/text.h"
 
 namespace md {
@@ -84,7 +85,7 @@ bool add_extension(STACK_OF(X509_EXTENSION) * extensions, int nid, const std::st
 }
 
 bool set_common_name(X509_REQ* request, const std::string& name) {
-    if (name.size() > common_name_bytes_max) return true;
+    if (name.size() > common_name_bytes_max || base::is_ip_address(name)) return true;
     return X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(request), "CN", MBSTRING_ASC,
                                       reinterpret_cast<const uint8_t*>(name.data()),
                                       static_cast<int>(name.size()), -1, 0) == 1;
@@ -94,15 +95,29 @@ bool add_extensions(X509_REQ* request, const std::vector<std::string>& names, bo
     const ExtensionsPtr extensions(sk_X509_EXTENSION_new_null());
     std::string alternatives;
     for (const std::string& name : names) {
-        // The names are normalised DNS names: nothing in them means anything to this syntax.
-        base::check(base::normalize_dns_name(name).has_value());
-        alternatives += (alternatives.empty() ? "DNS:" : ",DNS:") + name;
+        // The names are normalised: nothing in them means anything to this syntax.
+        base::check(base::normalize_name(name) == name);
+        if (!alternatives.empty()) alternatives += ',';
+        alternatives += (base::is_ip_address(name) ? "IP:" : "DNS:") + name;
     }
     if (!add_extension(extensions.get(), NID_subject_alt_name, alternatives)) return false;
     if (must_staple && !add_extension(extensions.get(), NID_tlsfeature, "status_request")) {
         return false;
     }
     return X509_REQ_add_extensions(request, extensions.get()) == 1;
+}
+
+std::string text_of(const GENERAL_NAME* name) {
+    if (name->type != GEN_DNS && name->type != GEN_IPADD) return fmt::format("{}:", name->type);
+    const uint8_t* data = ASN1_STRING_get0_data(name->d.ia5);
+    const auto size = static_cast<size_t>(ASN1_STRING_length(name->d.ia5));
+    if (name->type == GEN_DNS) {
+        const std::string text =
+            base::to_lower(std::string_view(reinterpret_cast<const char*>(data), size));
+        return base::is_ip_address(text) ? fmt::format("{}:{}", name->type, text) : text;
+    }
+    const auto address = base::IpAddress::from_bytes({data, size});
+    return address ? address->text() : fmt::format("{}:", name->type);
 }
 
 }  // namespace
@@ -158,14 +173,7 @@ std::vector<std::string> subject_alt_names(std::span<const uint8_t> certificate_
     std::vector<std::string> texts;
     if (!names) return texts;
     for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
-        const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
-        if (name->type != GEN_DNS) {
-            texts.push_back(fmt::format("{}:", name->type));
-            continue;
-        }
-        const auto* data = reinterpret_cast<const char*>(ASN1_STRING_get0_data(name->d.dNSName));
-        const auto size = static_cast<size_t>(ASN1_STRING_length(name->d.dNSName));
-        texts.push_back(base::to_lower(std::string_view(data, size)));
+        texts.push_back(text_of(sk_GENERAL_NAME_value(names.get(), i)));
     }
     return texts;
 }

@@ -16,12 +16,14 @@ namespace md {
 /// A new key: plain PKCS#8 PEM. The Problem names a curve that OpenSSL does not know.
 Outcome<std::string> generate_key(const KeySpec& spec);
 
-/// A PKCS#10 request in DER: CN = the first name if it has fewer than 64 bytes, SAN = all names.
+/// A PKCS#10 request in DER: CN = the first name if it is a DNS name of fewer than 64 bytes, SAN =
+/// all names, IP addresses as iPAddress (RFC 8738 3).
 Outcome<std::vector<uint8_t>> make_csr(std::string_view key_pem,
                                        const std::vector<std::string>& names, bool must_staple);
 
-/// Every subjectAltName of a certificate: DNS names in lower case, others as "<type>:…". Empty if
-/// it has none, whatever its CN says.
+/// Every subjectAltName of a certificate: DNS names in lower case, IP addresses in their one form,
+/// others as "<type>:…", a DNS name that reads like an IP address among them. Empty if it has none,
+/// whatever its CN says.
 std::vector<std::string> subject_alt_names(std::span<const uint8_t> certificate_der);
 
 /// Common name of the issuer of the last certificate in a PEM chain: the root that it leads to. ""

@@ -62,9 +62,9 @@ std::vector<KeySpec> Domain::key_specs() const {
     return private_keys;
 }
 
-bool Domain::contains(std::string_view dns_name) const {
+bool Domain::contains(std::string_view other) const {
     return std::any_of(names.begin(), names.end(), [&](const std::string& pattern) {
-        return base::dns_name_matches(pattern, dns_name);
+        return base::dns_name_matches(pattern, other);
     });
 }
 

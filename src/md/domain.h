@@ -65,7 +65,8 @@ struct ExternalAccount {
 
 struct Domain {
     std::string name;                   // the first of names; the store's directory
-    std::vector<std::string> names;     // normalised, no duplicates, in the order configured
+    std::vector<std::string> names;     // normalised DNS names and IP addresses, no duplicates, in
+                                        // the order configured
     std::vector<std::string> contacts;  // URIs
     bool auto_members = true;           // MDMembers
 
@@ -101,8 +102,8 @@ struct Domain {
     bool operator==(const Domain&) const = default;
     /// At least one: Default if nothing is configured, or the key is not made here.
     std::vector<KeySpec> key_specs() const;
-    /// mod_md.md 2.1: some name equals or pattern-matches `dns_name`.
-    bool contains(std::string_view dns_name) const;
+    /// mod_md.md 2.1: some name equals or pattern-matches `other`.
+    bool contains(std::string_view other) const;
     /// Names without those covered by a wildcard of the same domain, in order: what is put in an
     /// order.
     std::vector<std::string> minimal_names() const;

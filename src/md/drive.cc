@@ -40,7 +40,7 @@ Outcome<void> Drive::run(bool from_scratch) {
         return make_problem(not_possible,
                             "no challenge can be answered: " + join(challenges.reasons, "; "));
     }
-    if (const std::string why = why_no_wildcard(domain_, parts_.settings, challenges.types);
+    if (const std::string why = why_no_proof(domain_, parts_.settings, challenges.types);
         !why.empty()) {
         Problem problem = make_problem(not_possible, why);
         problem.type = "challenge-mismatch";

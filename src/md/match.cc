@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <set>
 
+#include "base/ip_address.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -167,8 +168,8 @@ class Matching {
     void add_member(size_t d, const SiteNames& site, const std::string& host) {
         Domain& domain = result_.domains[d];
         if (domain.contains(host)) return;
-        const std::optional<std::string> name = base::normalize_dns_name(host);
-        if (!name) return;  // an address, or what only routing understands
+        const std::optional<std::string> name = base::normalize_name(host);
+        if (!name) return;  // what only routing understands
         if (!domain.auto_members) {
             tell(Level::Warning, Rule::NotMember, d,
                  fmt::format("site {} ({}) has the host {}, which is not a name of {}, whose "

@@ -18,10 +18,10 @@ class ChallengePort {
     virtual void publish_http01(const std::string& name, const std::string& token,
                                 const std::string& key_authorization) = 0;
     virtual void withdraw_http01(const std::string& name, const std::string& token) = 0;
-    /// tls-alpn-01 (RFC 8737).
-    virtual void publish_alpn(const std::string& name,
+    /// tls-alpn-01 (RFC 8737), for what the CA sends as SNI.
+    virtual void publish_alpn(const std::string& server_name,
                               std::shared_ptr<const tls::Certificate> certificate) = 0;
-    virtual void withdraw_alpn(const std::string& name) = 0;
+    virtual void withdraw_alpn(const std::string& server_name) = 0;
 };
 
 /// What is served. publish() replaces everything that this domain served before.

@@ -134,3 +134,102 @@ TEST_CASE("What a former process set up is removed, and nothing else") {
     CHECK(commands.lines() ==
           std::vector<std::string>{"/dns teardown b.example", "/dns teardown a.example"});
 }
+
+TEST_CASE("Addresses are certified by http-01 and tls-alpn-01 (RFC 8738)") {
+    const auto type = GENERATE(std::string("http-01"), std::string("tls-alpn-01"));
+    Domain domain = acme_domain({"2001:db8::1", "192.0.2.1", "a.example"});
+    domain.challenges = {type};
+    World world({domain});
+    // Equal by address, however the CA writes it.
+    world.ca.written_names["2001:db8::1"] = "2001:DB8:0:0::0001";
+    world.run();
+    REQUIRE_FALSE(world.served("2001:db8::1").fallback);
+    CHECK(world.served("2001:db8::1").names ==
+          std::vector<std::string>{"2001:db8::1", "192.0.2.1", "a.example"});
+    CHECK(world.ports.alpn_answers.empty());
+    CHECK(world.ports.http01_answers.empty());
+    CHECK(world.store.has(Group::Domains, "2001:db8::1", "md.json"));
+    CHECK(take(world.store.names(Group::Challenges)).empty());
+}
+
+TEST_CASE("An address of the CA's that nobody asked for is refused") {
+    for (const char* other : {"192.0.2.2", "::ffff:192.0.2.1", "192.0.02.1", "x"}) {
+        CAPTURE(other);
+        World world({acme_domain({"192.0.2.1"})});
+        world.ca.written_names["192.0.2.1"] = other;
+        world.run();
+        CHECK(world.served("192.0.2.1").fallback);
+        CHECK(world.job("192.0.2.1")->last.detail ==
+              "the CA's order is for other names than those asked for");
+    }
+    // As the other type, in the order or in the authorization alone.
+    for (const char* where : {"/order", "/authz"}) {
+        CAPTURE(where);
+        World world({acme_domain({"192.0.2.1"})});
+        world.ca.after = [&](const HttpRequest& request, HttpResponse& response) {
+            const bool is_order = request.url.find("order") != std::string::npos;
+            if (is_order != (std::string_view(where) == "/order")) return;
+            const size_t at = response.body.find("\"ip\"");
+            if (at != std::string::npos) response.body.replace(at, 4, "\"dns\"");
+        };
+        world.run();
+        CHECK(world.served("192.0.2.1").fallback);
+        CHECK(world.job("192.0.2.1")->last.detail.find("ask") != std::string::npos);
+    }
+}
+
+TEST_CASE("A certificate with a name in place of the address is refused") {
+    World world({acme_domain({"192.0.2.1", "a.example"})});
+    world.ca.change_names = [](std::vector<std::string>) {
+        return std::vector<std::string>{"192.0.2.2", "a.example"};
+    };
+    world.run();
+    CHECK(world.served("192.0.2.1").fallback);
+    CHECK(world.job("192.0.2.1")
+              ->last.detail.find(
+                  "it is for 192.0.2.2, a.example, asked for was 192.0.2.1, a.example") !=
+          std::string::npos);
+}
+
+TEST_CASE("dns-01 is not for addresses, even where the CA offers it (RFC 8738 7)") {
+    Domain domain = acme_domain({"192.0.2.1", "a.example"});
+    domain.challenges = {"dns-01"};
+    domain.challenge_dns01_command = "/dns";
+    World world({domain});
+    world.run();
+    CHECK(world.ca.requests == 0);
+    CHECK(world.job("192.0.2.1")->last.type == "challenge-mismatch");
+    CHECK(world.job("192.0.2.1")->last.detail ==
+          "192.0.2.1 is an IP address, which CAs prove by http-01 and tls-alpn-01 alone (RFC 8738 "
+          "7): add one of them to ca_challenges");
+    // First in the list, it is for the name alone.
+    domain.challenges = {"dns-01", "http-01"};
+    World mixed({domain});
+    mixed.commands.on_run = [&](const Command& command) {
+        if (command.argv.at(1) == "setup") {
+            mixed.ports.txt_records[command.argv.at(2)].insert(command.argv.at(3));
+        }
+        return CommandResult{};
+    };
+    mixed.run();
+    CHECK_FALSE(mixed.served("192.0.2.1").fallback);
+    CHECK(mixed.commands.count("/dns setup 192.0.2.1") == 0);
+    for (const std::string& line : mixed.commands.lines()) {
+        CHECK(line.find("192.0.2.1") == std::string::npos);
+    }
+    CHECK_FALSE(mixed.commands.lines().empty());
+}
+
+TEST_CASE("What a former process set up for an address is removed") {
+    FakeClock clock(noon);
+    MemoryStore store(clock);
+    for (const char* name : {"::1", "192.0.2.1", "192.0.2.2"}) {
+        REQUIRE(store.save(Group::Challenges, name, "acme-http-01.txt", "x"));
+    }
+    FakeCommands commands;
+    const EngineSettings settings;
+    const Domain domain = acme_domain({"::1"});
+    const Dns01 dns(commands, settings, domain, {});
+    CHECK(remove_stored_answers(store, dns, {"http-01:::1", "tls-alpn-01:192.0.2.1"}).empty());
+    CHECK(take(store.names(Group::Challenges)) == std::vector<std::string>{"192.0.2.2"});
+}

@@ -29,7 +29,12 @@ struct Request {
         auto* all = static_cast<GENERAL_NAMES*>(
             X509V3_get_d2i(extensions, NID_subject_alt_name, nullptr, nullptr));
         for (int i = 0; i < sk_GENERAL_NAME_num(all); ++i) {
-            const ASN1_STRING* text = sk_GENERAL_NAME_value(all, i)->d.dNSName;
+            const GENERAL_NAME* one = sk_GENERAL_NAME_value(all, i);
+            if (one->type == GEN_IPADD) {
+                found.push_back("IP of " + std::to_string(ASN1_STRING_length(one->d.iPAddress)));
+                continue;
+            }
+            const ASN1_STRING* text = one->d.dNSName;
             found.emplace_back(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
                                static_cast<size_t>(ASN1_STRING_length(text)));
         }
@@ -113,6 +118,15 @@ TEST_CASE("A request has all names, and the first as CN if it is short enough (m
         CHECK_FALSE(request.must_staple());
     }
     CHECK(Request(take(make_csr(pem, {"a.example"}, true))).must_staple());
+}
+
+TEST_CASE("A request has addresses as iPAddress, and none as CN (RFC 8738 3)") {
+    const std::string pem = take(generate_key(ec("P-256")));
+    const Request request(take(make_csr(pem, {"192.0.2.1", "a.example", "2001:db8::1"}, false)));
+    CHECK(request.names() == std::vector<std::string>{"IP of 4", "a.example", "IP of 16"});
+    CHECK(request.common_name().empty());
+    const Request other(take(make_csr(pem, {"a.example", "192.0.2.1"}, false)));
+    CHECK(other.common_name() == "a.example");
 }
 
 TEST_CASE("A request needs a key that can be read") {

@@ -10,6 +10,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/ip_address.h"
 #include "base/text.h"
 #include "md/jws.h"
 #include "md/store_crypto.h"
@@ -326,6 +327,9 @@ HttpResponse MiniCa::new_order(const Json& payload, const std::string& account) 
     for (const Json& identifier : payload["identifiers"]) {
         order.names.push_back(identifier["value"]);
         const std::string& name = order.names.back();
+        if ((identifier["type"] == "ip") != base::is_ip_address(name)) {
+            return problem(400, "unsupportedIdentifier", "the type is not the name's");
+        }
         const bool wildcard = name.starts_with("*.");
         std::string path;
         for (const auto& [url, authz] : authz_) {
@@ -355,12 +359,17 @@ HttpResponse MiniCa::new_order(const Json& payload, const std::string& account) 
     return response;
 }
 
+Json MiniCa::identifier(const std::string& name) const {
+    const std::string shown = written_names.contains(name) ? written_names.at(name) : name;
+    return Json{{"type", base::is_ip_address(name) ? "ip" : "dns"}, {"value", shown}};
+}
+
 Json MiniCa::order_json(const std::string& path) {
     const Order& order = orders_[path];
     Json json;
     json["status"] = order.status;
     for (const std::string& name : order.names) {
-        json["identifiers"].push_back(Json{{"type", "dns"}, {"value", name}});
+        json["identifiers"].push_back(identifier(name));
     }
     for (const std::string& authz : order.authz) json["authorizations"].push_back(root + authz);
     json["finalize"] = root + "/finalize/" + path.substr(1);
@@ -397,7 +406,7 @@ HttpResponse MiniCa::show_authz(const std::string& path, int status) {
     }
     Json json;
     json["status"] = authz.status;
-    json["identifier"] = Json{{"type", "dns"}, {"value", authz.name}};
+    json["identifier"] = identifier(authz.name);
     if (authz.wildcard) json["wildcard"] = true;
     json["challenges"] = Json::array();
     for (const std::string& type : offered) {
@@ -426,7 +435,10 @@ void MiniCa::validate(Authz& authz, const Account& account) {
     } else if (authz.challenge == "dns-01") {
         good = answers_.dns01_answer(authz.name).contains(base::base64url(sha256(expected)));
     } else if (authz.challenge == "tls-alpn-01") {
-        const auto certificate = answers_.alpn_answer(authz.name);
+        // An address cannot stand in a ClientHello (RFC 8738 6).
+        const auto address = base::IpAddress::parse(authz.name);
+        const auto certificate =
+            answers_.alpn_answer(address ? address->reverse_name() : authz.name);
         const auto digest = sha256(expected);
         // The extension holds the digest; where exactly is the business of tls's tests.
         good = certificate && std::search(certificate->leaf.begin(), certificate->leaf.end(),
@@ -476,7 +488,8 @@ std::string MiniCa::issue(const Order& order) {
     X509_set_pubkey(leaf.get(), wrong_key ? ca_key_.get() : X509_REQ_get0_pubkey(csr));
     std::string alternatives;
     for (const std::string& name : names) {
-        alternatives += (alternatives.empty() ? "DNS:" : ",DNS:") + name;
+        if (!alternatives.empty()) alternatives += ',';
+        alternatives += (base::is_ip_address(name) ? "IP:" : "DNS:") + name;
     }
     if (names.empty()) {  // CN only
         X509_NAME_add_entry_by_txt(X509_get_subject_name(leaf.get()), "CN", MBSTRING_ASC,

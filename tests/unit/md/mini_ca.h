@@ -76,6 +76,7 @@ class MiniCa {
     std::map<std::string, std::string> refuse_names;  // name → ACME error type when validated
     bool reuse_authorizations = true;
     std::function<std::vector<std::string>(std::vector<std::string>)> change_names;
+    std::map<std::string, std::string> written_names;  // name → how the CA writes it
     bool wrong_key = false;
     bool weak_signature = false;  // SHA-1
     bool without_chain = false;
@@ -142,6 +143,7 @@ class MiniCa {
     HttpResponse change_key(const Json& payload, const std::string& kid);
     HttpResponse revoke(const Json& payload, const Json& jwk, const std::string& kid);
     std::string cross_signed(const std::string& root_name);
+    Json identifier(const std::string& name) const;
     Json order_json(const std::string& path);
     void progress(Order& order);
     void validate(Authz& authz, const Account& account);
