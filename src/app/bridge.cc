@@ -1,5 +1,6 @@
 #include "app/bridge.h"
 
+#include "base/ip_address.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -131,7 +132,9 @@ std::shared_ptr<const tls::CertificateIndex> Bridge::with_default(
     std::shared_ptr<const tls::CertificateIndex> index) const {
     tls::CertificateSetPtr set;
     if (!default_hosts_.empty()) {
-        const tls::CertificateSetPtr* found = index->find(default_hosts_.front());
+        const auto address = base::IpAddress::parse(default_hosts_.front());
+        const tls::CertificateSetPtr* found =
+            address ? index->find(*address) : index->find(default_hosts_.front());
         if (found != nullptr) set = *found;
     }
     if (set == index->fallback()) return index;

@@ -1,8 +1,7 @@
 #include "app/admin/admin_handler.h"
 
-#include <arpa/inet.h>
-
 #include "app/admin/page.h"
+#include "base/ip_address.h"
 #include "base/text.h"
 
 namespace app {
@@ -29,15 +28,6 @@ std::string percent_decoded(std::string_view text) {
     return result;
 }
 
-bool is_address(std::string_view host) {
-    in6_addr address{};
-    if (host.starts_with('[') && host.ends_with(']')) {
-        const std::string inner(host.substr(1, host.size() - 2));
-        return ::inet_pton(AF_INET6, inner.c_str(), &address) == 1;
-    }
-    return ::inet_pton(AF_INET, std::string(host).c_str(), &address) == 1;
-}
-
 proxy::LocalResponse text(int status, std::string body) {
     proxy::LocalResponse response;
     response.status = status;
@@ -57,7 +47,7 @@ proxy::LocalResponse json(std::string body) {
 bool AdminHandler::is_our_host(std::string_view host) const {
     // A page of somebody else whose name was pointed at this address (DNS rebinding) comes with
     // that name; an address, or nothing at all, cannot come from there.
-    return host.empty() || host == "localhost" || is_address(host) ||
+    return host.empty() || host == "localhost" || base::is_ip_address(host) ||
            std::find(hosts_.begin(), hosts_.end(), host) != hosts_.end();
 }
 

@@ -1,6 +1,5 @@
 #include "app/config/checks.h"
 
-#include <arpa/inet.h>
 #include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 
 #include "app/config/tailscale_checks.h"
 #include "app/config/values.h"
+#include "base/ip_address.h"
 #include "base/text.h"
 #include "md/tailscale.h"
 
@@ -18,11 +18,6 @@ namespace {
 
 constexpr size_t names_per_certificate_max = 100;  // Let's Encrypt and most others
 constexpr const char* acme_protocol = "ACME";
-
-bool is_ip_address(const std::string& name) {
-    in_addr address{};
-    return ::inet_pton(AF_INET, name.c_str(), &address) == 1;
-}
 
 std::string protocol_name(proxy::Protocol protocol) {
     return protocol == proxy::Protocol::Https ? "https" : "http";
@@ -243,6 +238,16 @@ void check_challenges(const Configuration& configuration, const DomainSettings& 
     };
     consider("http-01", proxy::Protocol::Http, 80, map.http);
     consider("tls-alpn-01", proxy::Protocol::Https, 443, map.https);
+    if (!usable) {
+        for (const PlacedName& address : domain.names) {
+            if (!base::is_ip_address(address.name)) continue;
+            mistakes.add(
+                address.place,
+                "{} is an IP address, which CAs prove by http-01 and tls-alpn-01 alone: {}",
+                address.name, fmt::join(reasons, "; "));
+            usable = true;  // enough is said
+        }
+    }
     std::string no_dns01;
     if (!inherited<&DomainDirectives::challenge_dns01>(configuration, domain)) {
         no_dns01 = "there is no challenge_dns01, the program that makes the TXT records";
@@ -266,7 +271,40 @@ void check_challenges(const Configuration& configuration, const DomainSettings& 
     }
 }
 
-void check_names(const DomainSettings& domain, bool driven, Mistakes& mistakes) {
+struct PlacedIpAddress {
+    Place place;
+    base::IpAddress address;
+};
+
+/// What CAs are known to want of addresses (CF-13). Theirs to change: so these are warnings.
+void check_address(const Configuration& configuration, const DomainSettings& domain,
+                   const PlacedIpAddress& name, Mistakes& mistakes) {
+    using Use = base::IpAddress::Use;
+    const auto urls = ca_urls_of(configuration, domain);
+    const auto is_one = [&](std::string_view host) {
+        return std::any_of(urls.begin(), urls.end(), [&](const std::string& url) {
+            return url.find(host) != std::string::npos;
+        });
+    };
+    const bool lets_encrypt = is_one("letsencrypt.org");
+    const Use use = name.address.use();
+    const bool is_local = use == Use::Private || use == Use::Loopback || use == Use::LinkLocal;
+    if (is_local && (lets_encrypt || is_one("buypass.com"))) {
+        mistakes.warn(name.place,
+                      "{} is an address of private networks; no public CA certifies it: name a CA "
+                      "of your own in certificate_authority",
+                      name.address.text());
+    } else if (lets_encrypt &&
+               inherited<&DomainDirectives::profile>(configuration, domain) != "shortlived") {
+        mistakes.warn(name.place,
+                      "{} is an IP address, which Let's Encrypt certifies in its profile "
+                      "\"shortlived\" alone; write profile = \"shortlived\"",
+                      name.address.text());
+    }
+}
+
+void check_names(const Configuration& configuration, const DomainSettings& domain, bool driven,
+                 Mistakes& mistakes) {
     if (domain.names.size() > names_per_certificate_max) {
         mistakes.add(domain.place,
                      "{} has {} names; CAs put at most {} in one certificate; make several domains",
@@ -274,10 +312,8 @@ void check_names(const DomainSettings& domain, bool driven, Mistakes& mistakes) 
     }
     for (const PlacedName& name : domain.names) {
         if (!driven) continue;
-        if (is_ip_address(name.name)) {
-            mistakes.add(name.place,
-                         "{} is an IP address; certificates are managed for DNS names alone",
-                         name.name);
+        if (const auto address = base::IpAddress::parse(name.name)) {
+            check_address(configuration, domain, {name.place, *address}, mistakes);
         } else if (name.name.find('.') == std::string::npos) {
             mistakes.add(name.place,
                          "{} has no dot; no CA certifies such a name; write the whole name",
@@ -340,7 +376,7 @@ void check_domains(const Configuration& configuration, Mistakes& mistakes) {
         const md::RenewMode mode = renew_mode_of(configuration, domain);
         const bool driven =
             mode == md::RenewMode::Always || (mode == md::RenewMode::Auto && !is_static);
-        check_names(domain, driven, mistakes);
+        check_names(configuration, domain, driven, mistakes);
         if (driven && !is_from_tailscale(configuration, domain)) {
             check_account(configuration, domain, name, mistakes);
             check_challenges(configuration, domain, name, mistakes);

@@ -136,7 +136,7 @@ const std::vector<Key<DomainSettings>>& domain_keys() {
         {{"names", "list of names", "required",
           "The names; the first is the domain's own and that of its directory in the store "
           "(MDomain, MDMember)."},
-         set<&T::names, values::dns_names>},
+         set<&T::names, values::names>},
         {{"certificate_file", "path or list", "",
           "PEM file(s) with certificate and chain: static, not renewed unless renew_mode says so "
           "(MDCertificateFile)."},

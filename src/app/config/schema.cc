@@ -44,7 +44,7 @@ std::optional<md::RequireHttps> require_https(const Node& node, Reading& reading
 }
 
 void site_hosts(SiteSettings& site, const Node& node, Reading& reading) {
-    if (auto names = values::dns_names(node, reading)) site.hosts = std::move(*names);
+    if (auto names = values::names(node, reading)) site.hosts = std::move(*names);
 }
 
 /// The sub-table server.access_log.

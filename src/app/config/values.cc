@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "base/ip_address.h"
 #include "base/text.h"
 
 namespace app::values {
@@ -53,9 +54,60 @@ bool looks_like_number(std::string_view text) {
            std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-/// Why a text is no DNS name (faults.md CF-11, CF-12).
+/// Why a text that seems to be meant for an IP address is none; "" if it is meant for something
+/// else.
+std::string why_no_address(std::string_view text) {
+    const size_t colon = text.find(':');
+    const bool is_ipv6 = text.starts_with('[') || colon != text.rfind(':');
+    if (is_ipv6 && text.find('%') != std::string_view::npos) {
+        return "has a zone (%), which means something on one machine alone; write the address "
+               "without it";
+    }
+    const size_t end =
+        std::min(text.find_first_of("]:/", is_ipv6 ? text.find(']') : 0), text.size());
+    const std::string_view rest = text.substr(end);
+    if (rest.starts_with("]:") || (!is_ipv6 && rest.starts_with(':'))) {
+        return base::is_ip_address(text.substr(is_ipv6 ? 1 : 0, end - (is_ipv6 ? 1 : 0)))
+                   ? "has a port; write the address alone"
+                   : "";
+    }
+    if (const size_t slash = text.find('/');
+        slash != std::string_view::npos && base::is_ip_address(text.substr(0, slash))) {
+        return "is a network; write each address alone";
+    }
+    if (is_ipv6) {
+        return "is no IPv6 address; it has up to eight groups of hexadecimal digits: "
+               "\"2001:db8::1\"";
+    }
+    if (looks_like_number(text.substr(text.rfind('.') + 1))) {
+        return "is no IPv4 address, which has four numbers from 0 to 255 without leading zeros; no "
+               "DNS name ends in a number";
+    }
+    return "";
+}
+
+/// Why nobody can connect to an address; "" if somebody can.
+std::string why_no_host(const base::IpAddress& address) {
+    using Use = base::IpAddress::Use;
+    switch (address.use()) {
+        case Use::Unspecified:
+            return "stands for all addresses of a machine; write those that clients connect to";
+        case Use::Multicast:
+            return "is a multicast address, which nobody can connect to";
+        case Use::Reserved:
+            return "is a reserved address, which nobody can connect to";
+        case Use::EmbeddedIpv4:
+            return fmt::format("is an IPv4 address in IPv6's clothes; write \"{}\"",
+                               base::IpAddress::from_bytes(address.bytes().last(4))->text());
+        default:
+            return "";
+    }
+}
+
+/// Why a text is no name (faults.md CF-11, CF-12).
 std::string why_no_name(std::string_view text) {
     if (text.find("://") != std::string_view::npos) return "is a URL; write the host name alone";
+    if (std::string why = why_no_address(text); !why.empty()) return why;
     if (text.find('/') != std::string_view::npos) return "has a path; write the host name alone";
     if (text.find(' ') != std::string_view::npos) {
         return "has a space in it; several names are a list: [\"a.example\", \"b.example\"]";
@@ -73,11 +125,20 @@ std::string why_no_name(std::string_view text) {
     return "is no DNS name; it has letters, digits and '-' in labels of 1 to 63 characters";
 }
 
-std::optional<std::string> dns_name(const Node& node, Reading& reading) {
+std::optional<std::string> name(const Node& node, Reading& reading) {
     const auto text = text_of(node, reading, "a DNS name, as \"www.example.org\"");
     if (!text) return std::nullopt;
-    const auto name = base::normalize_dns_name(*text);
+    std::string_view bare = *text;
+    if (bare.starts_with('[') && bare.ends_with(']') && bare.find(':') != std::string_view::npos) {
+        bare = bare.substr(1, bare.size() - 2);
+    }
+    const auto name = base::normalize_name(bare);
     if (!name) return reading.wrong(node.place, "{} {}", in_quotes(*text), why_no_name(*text));
+    if (const auto address = base::IpAddress::parse(*name)) {
+        const std::string why = why_no_host(*address);
+        if (!why.empty()) return reading.wrong(node.place, "{} {}", in_quotes(*text), why);
+        return name;
+    }
     if (name->starts_with("*.") && name->find('.', 2) == std::string::npos) {
         return reading.wrong(node.place,
                              "{} would cover a whole top-level domain; write the names that you "
@@ -230,20 +291,20 @@ std::optional<std::string> identifier(const Node& node, Reading& reading) {
     return value;
 }
 
-std::optional<std::vector<PlacedName>> dns_names(const Node& node, Reading& reading) {
+std::optional<std::vector<PlacedName>> names(const Node& node, Reading& reading) {
     if (is_empty_list(node, reading)) return std::nullopt;
     std::vector<PlacedName> result;
     std::set<std::string> seen;
     bool good = true;
     for (const Node* item : items_of(node)) {
-        const auto name = dns_name(*item, reading);
-        good = good && name;
-        if (!name) continue;
-        if (seen.insert(*name).second) {
-            result.push_back({item->place, *name});
+        const auto one = name(*item, reading);
+        good = good && one;
+        if (!one) continue;
+        if (seen.insert(*one).second) {
+            result.push_back({item->place, *one});
         } else {
             good = false;
-            (void)reading.wrong(item->place, "{} stands here twice; remove one", in_quotes(*name));
+            (void)reading.wrong(item->place, "{} stands here twice; remove one", in_quotes(*one));
         }
     }
     if (!good) return std::nullopt;
@@ -252,10 +313,10 @@ std::optional<std::vector<PlacedName>> dns_names(const Node& node, Reading& read
 
 std::optional<std::vector<std::string>> host_names(const Node& node, Reading& reading) {
     if (node.kind == Node::Kind::List && node.items.empty()) return std::vector<std::string>{};
-    const auto names = dns_names(node, reading);
-    if (!names) return std::nullopt;
+    const auto placed = names(node, reading);
+    if (!placed) return std::nullopt;
     std::vector<std::string> result;
-    for (const PlacedName& name : *names) result.push_back(name.name);
+    for (const PlacedName& one : *placed) result.push_back(one.name);
     return result;
 }
 

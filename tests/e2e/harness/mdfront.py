@@ -30,10 +30,12 @@ def run_command(*arguments, timeout=20, env=None, **options):
 
 
 class Mdfront:
-    """Started with a configuration of its own in `folder`. Ports: https, http, admin."""
+    """Started with a configuration of its own in `folder`. Ports: https, http, admin. The first two
+    are listened on at each of `addresses`, which may be "[::]"."""
 
     def __init__(self, folder, sites, backends=(), md=None, domains=(), limits=None, server=None,
-                 more=None, https=None, http=None, start=True, files_max=None, env=None):
+                 more=None, https=None, http=None, start=True, files_max=None, env=None,
+                 addresses=("127.0.0.1",)):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.https = https or free_port()
@@ -49,8 +51,9 @@ class Mdfront:
             "server": {"workers": 1, "drain_timeout": "5s",
                        "access_log": {"path": str(self.access_log_path)}, **(server or {})},
             "admin": {"listen": [f"127.0.0.1:{self.admin}"]},
-            "listen": [{"address": f"127.0.0.1:{self.https}", "protocol": "https"},
-                       {"address": f"127.0.0.1:{self.http}", "protocol": "http"}],
+            "listen": [{"address": f"{address}:{port}", "protocol": protocol}
+                       for address in addresses
+                       for port, protocol in ((self.https, "https"), (self.http, "http"))],
             "limits": limits or {},
             "md": {"store_dir": str(self.store),
                    "port_map": [f"80:{self.http}", f"443:{self.https}"], **(md or {})},

@@ -200,3 +200,24 @@ TEST_CASE("certificate-status is found under all hosts and goes with its names")
     CHECK(snapshots.certificate_status.current()->find("x.a.org") == nullptr);
     CHECK(*snapshots.certificate_status.current()->find("a.org") == "{\"rsa\":{}}");
 }
+
+TEST_CASE("addresses are served like other names, as default site's too") {
+    proxy::Snapshots snapshots;
+    app::Bridge bridge(snapshots);
+    app::Setup setup;
+    setup.default_hosts = {"2001:db8::1"};
+    setup.domain_hosts["192.0.2.1"] = {"2001:db8::1"};
+    bridge.configure(setup);
+    CHECK_FALSE(snapshots.tls.certificates.current()->has_addresses());
+    bridge.publish("192.0.2.1", {"192.0.2.1"}, {certificate()});
+    const auto index = snapshots.tls.certificates.current();
+    const tls::CertificateSetPtr* four = index->find(*base::IpAddress::parse("192.0.2.1"));
+    const tls::CertificateSetPtr* six = index->find(*base::IpAddress::parse("2001:db8::1"));
+    REQUIRE(four != nullptr);
+    REQUIRE(six != nullptr);
+    CHECK(*four == *six);
+    CHECK(index->fallback() == *six);
+    bridge.publish("192.0.2.1", {"192.0.2.1"}, {});
+    CHECK_FALSE(snapshots.tls.certificates.current()->has_addresses());
+    CHECK(snapshots.tls.certificates.current()->fallback() == nullptr);
+}

@@ -213,6 +213,26 @@ TEST_CASE("single values are told what a good one looks like") {
               "cher.example"),
          "labels that begin with xn--"},
         {"name empty label", site("a..org"), "is no DNS name"},
+        {"address with port", site("192.0.2.1:443"), "has a port; write the address alone"},
+        {"IPv6 with port", site("[2001:db8::1]:443"), "has a port; write the address alone"},
+        {"address with zone", site("fe80::1%eth0"), "has a zone (%)"},
+        {"bracketed with zone", site("[fe80::1%25eth0]"), "has a zone (%)"},
+        {"network", site("192.0.2.0/24"), "is a network; write each address alone"},
+        {"IPv6 network", site("2001:db8::/32"), "is a network; write each address alone"},
+        {"leading zero", site("192.0.02.1"), "without leading zeros"},
+        {"address too large", site("192.0.2.256"), "is no IPv4 address"},
+        {"address too short", site("192.0.2"), "is no IPv4 address"},
+        {"address in brackets", site("[192.0.2.1]"), "is no IPv6 address"},
+        {"wildcard of addresses", site("*.0.2.1"), "no DNS name ends in a number"},
+        {"IPv6 too long", site("1:2:3:4:5:6:7:8:9"), "is no IPv6 address"},
+        {"IPv6 half a bracket", site("[2001:db8::1"), "is no IPv6 address"},
+        {"all addresses", site("0.0.0.0"), "stands for all addresses"},
+        {"all IPv6 addresses", site("[::]"), "stands for all addresses"},
+        {"multicast", site("224.0.0.1"), "is a multicast address"},
+        {"IPv6 multicast", site("ff02::1"), "is a multicast address"},
+        {"broadcast", site("255.255.255.255"), "is a reserved address"},
+        {"embedded address", site("::ffff:192.0.2.1"), "write \"192.0.2.1\""},
+        {"address twice", site("2001:db8::1\", \"[2001:DB8:0::1]"), "stands here twice"},
         {"whole TLD", site("*.com"), "whole top-level domain"},
         {"lone star", site("*"), "has a wildcard where none can be"},
         {"server with path", server("127.0.0.1:80/x"), "is more than an address"},
@@ -292,8 +312,12 @@ TEST_CASE("contradictions between keys are told with both places") {
              "names = [\"*.b.example.org\"]\nca_challenges = [\"http-01\"]\n"
              "challenge_dns01 = \"/bin/true\"\n",
          "is a wildcard, which CAs prove by dns-01 alone: it is not in ca_challenges"},
-        {"managed address", managed_site + domain + "names = [\"192.0.2.1\"]\n",
-         "is an IP address"},
+        {"managed address without a challenge for it",
+         managed_site + domain +
+             "names = [\"192.0.2.1\"]\nca_challenges = [\"dns-01\"]\n"
+             "challenge_dns01 = \"/bin/true\"\n",
+         "192.0.2.1 is an IP address, which CAs prove by http-01 and tls-alpn-01 alone: http-01 is "
+         "not in ca_challenges"},
         {"managed bare name", managed_site + domain + "names = [\"intranet\"]\n", "has no dot"},
         {"managed underscore", managed_site + domain + "names = [\"a_b.example.org\"]\n",
          "has '_'"},
@@ -329,4 +353,27 @@ TEST_CASE("what works and looks wrong is a warning") {
     const Told warn = read_text(managed_site + "warn_window = \"50%\"\n");
     CHECK(is_told(warn.warnings, "is longer than renew_window"));
     CHECK(is_told(read_text(plain_site).warnings, "plain.example.org has no certificate"));
+}
+
+TEST_CASE("what CAs are known to want of addresses is a warning (CF-13)") {
+    const auto warnings = [](const std::string& names, const std::string& more) {
+        const Told told =
+            read_text(managed_site + "[[md.domain]]\nnames = [\"" + names + "\"]\n" + more);
+        CHECK(told.mistakes.empty());
+        return joined(told.warnings);
+    };
+    const std::string shortlived = "write profile = \"shortlived\"";
+    const std::string local = "is an address of private networks; no public CA certifies it";
+    CHECK(warnings("8.8.8.8", "").find(shortlived) != std::string::npos);
+    CHECK(warnings("2606:4700::1111", "").find(shortlived) != std::string::npos);
+    CHECK(warnings("8.8.8.8", "profile = \"shortlived\"\n").find(shortlived) == std::string::npos);
+    CHECK(warnings("10.0.0.1", "").find(local) != std::string::npos);
+    CHECK(warnings("fd00::1", "certificate_authority = \"buypass\"\n").find(local) !=
+          std::string::npos);
+    CHECK(warnings("8.8.8.8", "certificate_authority = \"buypass\"\n").find(shortlived) ==
+          std::string::npos);
+    const std::string own =
+        warnings("10.0.0.1", "certificate_authority = \"https://ca.internal/dir\"\n");
+    CHECK(own.find(local) == std::string::npos);
+    CHECK(own.find(shortlived) == std::string::npos);
 }

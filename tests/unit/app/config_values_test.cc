@@ -153,3 +153,25 @@ TEST_CASE("a configuration that cannot be read is told why") {
     REQUIRE(folder.lines().size() == 1);
     CHECK_THAT(folder.lines()[0], Catch::Contains("is a directory"));
 }
+
+TEST_CASE("IP addresses are names in their one form") {
+    const Told told = read_text(managed_site + R"([[md.domain]]
+names = ["192.0.2.1", "[2001:DB8:0:0::1]"]
+[[site]]
+hosts = ["2001:db8::1", "[2001:db8::7]"]
+backend = "127.0.0.1:3000"
+require_https = "permanent"
+)");
+    CAPTURE(told.mistakes);
+    CHECK(told.mistakes.empty());
+    REQUIRE(told.setup.domains.size() == 2);
+    const md::Domain& domain = told.setup.domains[1];
+    CHECK(domain.name == "192.0.2.1");
+    // The site's other address becomes a name of the domain, as other hosts do.
+    CHECK(domain.names == std::vector<std::string>{"192.0.2.1", "2001:db8::1", "2001:db8::7"});
+    CHECK(domain.used);
+    const proxy::Site* site = told.setup.routes->find("2001:db8::7");
+    REQUIRE(site != nullptr);
+    CHECK(site->name == "2001:db8::1");
+    CHECK(told.setup.routes->find("2001:db8::8") == nullptr);
+}
