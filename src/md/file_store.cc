@@ -119,11 +119,24 @@ void FileStore::claim(base::Clock& clock) {
     claim_ = claim_store(files_, root_.fd(), path_, clock);
 }
 
+Outcome<std::unique_ptr<FileStore>> FileStore::open_to_check(const std::string& path, Files& files,
+                                                             std::optional<Problem>& no_secret) {
+    const int fd = retrying([&] { return files.open_root(path); });
+    if (fd < 0) return file_problem(base::system_error(fd, "open directory"), path);
+    std::unique_ptr<FileStore> store(new FileStore(path, files, FileHandle(files, fd)));
+    auto version = store->read_secret();
+    if (!version.ok()) {
+        no_secret = version.error();
+    } else if (!*version) {
+        no_secret = make_problem(ENOENT, fmt::format("{}/{} is missing", path, store_file));
+    }
+    return store;
+}
+
 Outcome<void> FileStore::open_secret(base::Random& random) {
-    const std::string path = fmt::format("{}/{}", path_, store_file);
-    auto bytes = read_file(files_, root_.fd(), store_file, file_bytes_max);
-    if (!bytes.ok()) {
-        if (bytes.error().code != ENOENT) return file_problem(bytes.error(), path);
+    auto read = read_secret();
+    if (!read.ok()) return read.error();
+    if (!*read) {
         auto accounts = names(Group::Accounts);
         if (accounts.ok() && !accounts->empty()) {
             base::log_warn("md", path_,
@@ -134,7 +147,27 @@ Outcome<void> FileStore::open_secret(base::Random& random) {
         random.fill(secret_);
         return save_secret();
     }
+    const double version = **read;
+    if (version < store_version) {
+        base::log_info("md", path_, "store version {:.1f} is brought to {:.1f}", version,
+                       store_version);
+        if (version < 2.0) {
+            auto upgraded = upgrade_store_from_1(files_, root_.fd(), path_);
+            if (!upgraded.ok()) return upgraded.error();
+        }
+        return save_secret();
+    }
+    return {};
+}
 
+/// nullopt: there is no file.
+Outcome<std::optional<double>> FileStore::read_secret() {
+    const std::string path = fmt::format("{}/{}", path_, store_file);
+    auto bytes = read_file(files_, root_.fd(), store_file, file_bytes_max);
+    if (!bytes.ok()) {
+        if (bytes.error().code != ENOENT) return file_problem(bytes.error(), path);
+        return std::optional<double>{};
+    }
     const auto damaged = [&](std::string_view why) {
         return make_problem(
             EINVAL,
@@ -167,17 +200,7 @@ Outcome<void> FileStore::open_secret(base::Random& random) {
             fmt::format("\"key\" has {} bytes instead of {}", secret->size(), secret_bytes));
     }
     std::copy(secret->begin(), secret->end(), secret_.begin());
-
-    if (version < store_version) {
-        base::log_info("md", path_, "store version {:.1f} is brought to {:.1f}", version,
-                       store_version);
-        if (version < 2.0) {
-            auto upgraded = upgrade_store_from_1(files_, root_.fd(), path_);
-            if (!upgraded.ok()) return upgraded.error();
-        }
-        return save_secret();
-    }
-    return {};
+    return std::optional<double>(version);
 }
 
 Outcome<void> FileStore::save_secret() {

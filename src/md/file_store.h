@@ -36,6 +36,10 @@ class FileStore final : public Store {
     static Outcome<std::unique_ptr<FileStore>> open(const std::string& path, Files& files,
                                                     base::Random& random,
                                                     std::optional<StoreLocks> locks = {});
+    /// To look at an existing store that may be damaged: changes nothing. `no_secret` is set if
+    /// md_store.json cannot be used: encrypted keys cannot be read then.
+    static Outcome<std::unique_ptr<FileStore>> open_to_check(const std::string& path, Files& files,
+                                                             std::optional<Problem>& no_secret);
     ~FileStore() override;
     FileStore(const FileStore&) = delete;
     FileStore& operator=(const FileStore&) = delete;
@@ -58,6 +62,9 @@ class FileStore final : public Store {
                             base::Time now) override;
 
     Outcome<std::shared_ptr<StoreLock>> hold() override;
+    /// After open_to_check(): moves tmp/<name> to domains/<name> if only that is missing of an
+    /// activation. False: it is not.
+    Outcome<bool> finish_activation(const std::string& name);
     /// Tells if another mdfront works on this store (store_lock.h); ours from now on.
     void claim(base::Clock& clock);
 
@@ -72,6 +79,7 @@ class FileStore final : public Store {
 
     /// md_store.json: reads, makes or upgrades.
     Outcome<void> open_secret(base::Random& random);
+    Outcome<std::optional<double>> read_secret();
     Outcome<void> save_secret();
 
     // Opening directories. nullopt: not there.

@@ -204,13 +204,24 @@ void FileStore::recover() {
     }
 }
 
+Outcome<bool> FileStore::finish_activation(const std::string& name) {
+    auto live = exists(Group::Domains, name);
+    if (!live.ok()) return live.error();
+    if (*live || !is_whole(Group::Tmp, name)) return false;
+    auto moved = move(Group::Tmp, name, Group::Domains, name);
+    if (!moved.ok()) return moved.error();
+    return true;
+}
+
 Outcome<void> FileStore::recover(const std::string& name) {
     auto live = exists(Group::Domains, name);
     if (!live.ok()) return live.error();
     if (!*live) {
-        if (is_whole(Group::Tmp, name)) {
+        auto finished = finish_activation(name);
+        if (!finished.ok()) return finished.error();
+        if (*finished) {
             base::log_info("md", name, "an interrupted activation is finished");
-            return move(Group::Tmp, name, Group::Domains, name);
+            return {};
         }
         auto numbers = archive_numbers(name);
         if (!numbers.ok()) return numbers.error();

@@ -43,7 +43,7 @@ Json last_to_json(const Job& job) {
     return json;
 }
 
-Job job_from_json(const Json& json, const std::string& name) {
+Job read_job(const Json& json, const std::string& name) {
     Job job;
     job.name = name;
     job.finished = bool_at(json, {"finished"}, false);
@@ -97,7 +97,8 @@ std::string what_is_wrong(const Json& json, const std::string& error) {
     return "";
 }
 
-/// mod_md.md 3.6: a job may say that all is done only if what it made is there (faults.md ST-13).
+}  // namespace
+
 Outcome<bool> is_believable(Store& store, const Job& job) {
     if (!job.finished || !job.notified_renewed) return true;
     auto staged = store.load(Group::Staging, job.name, "md.json");
@@ -116,7 +117,13 @@ Outcome<bool> is_believable(Store& store, const Job& job) {
     return true;
 }
 
-}  // namespace
+Outcome<Job> job_from_json(std::string_view text, const std::string& name) {
+    std::string error;
+    const Json json = parse_json(text, error);
+    const std::string wrong = what_is_wrong(json, error);
+    if (!wrong.empty()) return make_problem(EINVAL, wrong);
+    return read_job(json, name);
+}
 
 void Job::note(base::Time when, std::string type, std::string status, std::string detail) {
     log.insert(log.begin(), {when, std::move(type), std::move(status), std::move(detail)});
@@ -166,21 +173,16 @@ Outcome<std::optional<Job>> load_job(Store& store, Group group, const std::strin
     auto bytes = store.load(group, name, "job.json");
     if (!bytes.ok() && bytes.error().status != EFBIG) return bytes.error();
     if (bytes.ok() && !*bytes) return std::optional<Job>{};
-    std::string error;
-    Json json;
-    std::string wrong = "it is too large";
-    if (bytes.ok()) {
-        json = parse_json(**bytes, error);
-        wrong = what_is_wrong(json, error);
-    }
-    if (!wrong.empty()) {
+    auto read = bytes.ok() ? job_from_json(**bytes, name)
+                           : Outcome<Job>(make_problem(EFBIG, "it is too large"));
+    if (!read.ok()) {
         base::log_warn("md", name, "{}/{}/job.json is set aside as job.json.bad-…: {}",
-                       group_name(group), name, wrong);
+                       group_name(group), name, read.error().message());
         auto aside = store.set_aside(group, name, "job.json", now);
         if (!aside.ok()) return aside.error();
         return std::optional<Job>{};
     }
-    Job job = job_from_json(json, name);
+    Job job = std::move(read).value();
     if (group == Group::Staging) {
         auto believable = is_believable(store, job);
         if (!believable.ok()) return believable.error();

@@ -40,6 +40,11 @@ struct Job {
 /// logged).
 Outcome<std::optional<Job>> load_job(Store& store, Group group, const std::string& name,
                                      base::Time now);
+/// Reads job.json. The Problem says which member is wrong.
+Outcome<Job> job_from_json(std::string_view json, const std::string& name);
+/// mod_md.md 3.6: a staged job may say that all is done only if what it made is there (faults.md
+/// ST-13).
+Outcome<bool> is_believable(Store& store, const Job& job);
 Outcome<void> save_job(Store& store, Group group, const Job& job);
 std::string job_to_json(const Job& job, bool with_log);
 

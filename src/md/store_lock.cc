@@ -13,6 +13,14 @@ namespace {
 constexpr base::Duration pause = std::chrono::milliseconds{100};  // mod_md's
 constexpr size_t claim_bytes_max = 64;
 
+/// "process 123", as mdfront.lock says.
+std::string holder_of(Files& files, int directory) {
+    auto holder = read_file(files, directory, process_lock_file, claim_bytes_max);
+    if (!holder) return "an unknown process";
+    const std::string_view pid = std::string_view(*holder).substr(0, holder->find('\n'));
+    return "process " + base::escape_for_log(pid);
+}
+
 }  // namespace
 
 Outcome<StoreLock> StoreLock::acquire(Files& files, int directory, const std::string& path,
@@ -52,16 +60,18 @@ std::shared_ptr<StoreLock> claim_store(Files& files, int directory, const std::s
         base::log_info("md", path, "{}", lock.error().message());
         return nullptr;
     }
-    auto holder = read_file(files, directory, process_lock_file, claim_bytes_max);
-    base::log_warn(
-        "md", path,
-        "another mdfront{} works on this store; certificates may be ordered twice: give "
-        "each a store_dir of its own, or stop one",
-        holder ? " (process " +
-                     base::escape_for_log(std::string_view(*holder).substr(0, holder->find('\n'))) +
-                     ")"
-               : "");
+    base::log_warn("md", path,
+                   "another mdfront ({}) works on this store; certificates may be ordered twice: "
+                   "give each a store_dir of its own, or stop one",
+                   holder_of(files, directory));
     return nullptr;
+}
+
+std::string store_claimant(Files& files, int directory) {
+    const int fd = retrying([&] { return files.open(directory, process_lock_file, O_RDWR); });
+    if (fd < 0) return "";  // never claimed, or not ours to see
+    const FileHandle file(files, fd);
+    return files.lock(fd) == -EAGAIN ? holder_of(files, directory) : "";
 }
 
 }  // namespace md

@@ -41,4 +41,7 @@ struct StoreLocks {
 std::shared_ptr<StoreLock> claim_store(Files& files, int directory, const std::string& path,
                                        base::Clock& clock);
 
+/// Who works on the store: "process 123", or "" if nobody does. Changes nothing, and does not wait.
+std::string store_claimant(Files& files, int directory);
+
 }  // namespace md
