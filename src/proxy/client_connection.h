@@ -34,6 +34,8 @@ class ClientConnection final : public net::StreamHandler, public net::Deferred {
     /// Null on a plain connection; valid once the protocol gets bytes.
     const tls::SessionInfo* tls_info() const { return session_ ? &session_->info() : nullptr; }
     uint16_t public_port() const { return public_port_; }
+    /// Over a Unix socket.
+    bool is_unix() const { return stream_->local().is_unix(); }
     /// The client's address without port, as text.
     const std::string& address();
 

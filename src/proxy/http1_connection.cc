@@ -32,6 +32,7 @@ Http1Connection::~Http1Connection() {
 }
 
 void Http1Connection::drop_exchange() {
+    waiting_local_.reset();
     if (!exchange_) return;
     exchange_->cancel();
     worker_.give_back(std::move(exchange_));
@@ -134,9 +135,7 @@ bool Http1Connection::answer_locally(const RequestHead& head, const Site* site,
                                      const Routes& routes) {
     const std::string_view path = path_of(head.target);
     if (worker_.options.local != nullptr) {
-        const std::string_view query =
-            path.size() < head.target.size() ? head.target.substr(path.size() + 1) : "";
-        respond(worker_.options.local->handle({head.method, path, query, head.host}), false);
+        ask_local_handler(head);
         return true;
     }
 
@@ -191,6 +190,30 @@ bool Http1Connection::answer_locally(const RequestHead& head, const Site* site,
     return false;
 }
 
+/// At once, or when the body is there.
+void Http1Connection::ask_local_handler(const RequestHead& head) {
+    const LocalRequest request = make_local_request(head, client_.is_unix());
+    if (state_ == State::Done) {
+        respond(worker_.options.local->handle(request), false);
+    } else if (body_left_ > LocalHandler::body_bytes_max) {
+        respond_error(413, true);
+    } else {
+        waiting_local_ = std::make_unique<WaitingLocalRequest>(request);
+        begin_request_body(head, worker_.routes.get().limits());
+    }
+}
+
+/// The body is wanted: asks for it if the client waits to be asked.
+void Http1Connection::begin_request_body(const RequestHead& head, const Limits& limits) {
+    if (head.expect_continue && head.minor >= 1) {
+        client_.append(std::string_view("HTTP/1.1 100 Continue\r\n\r\n"));
+        client_.flush();
+    }
+    body_since_ms_ = worker_.loop.now_ms();
+    if (body_framing_ == Framing::Length && body_left_ > bulk_bytes) client_.set_bulk(true);
+    client_.set_deadline(limits.body_ms);
+}
+
 void Http1Connection::forward(const RequestHead& head, const Site& site, const Routes& routes) {
     const bool is_tls = client_.tls_info() != nullptr;
     hsts_ = is_tls && site.hsts && !head.target.starts_with(well_known_prefix);
@@ -215,13 +238,7 @@ void Http1Connection::forward(const RequestHead& head, const Site& site, const R
         state_ = State::Done;
     }
     if (state_ == State::Body) {
-        if (head.expect_continue && head.minor >= 1) {
-            client_.append(std::string_view("HTTP/1.1 100 Continue\r\n\r\n"));
-            client_.flush();
-        }
-        body_since_ms_ = worker_.loop.now_ms();
-        if (body_framing_ == Framing::Length && body_left_ > bulk_bytes) client_.set_bulk(true);
-        client_.set_deadline(routes.limits().body_ms);
+        begin_request_body(head, routes.limits());
     } else {
         exchange_->end_body();
         client_.set_deadline(routes.limits().backend_response_ms);
@@ -229,7 +246,8 @@ void Http1Connection::forward(const RequestHead& head, const Site& site, const R
 }
 
 size_t Http1Connection::read_body(std::string_view input) {
-    if (!exchange_ || !exchange_->can_take()) return 0;
+    const bool can_take = waiting_local_ || (exchange_ && exchange_->can_take());
+    if (!can_take) return 0;
     const Limits& limits = worker_.routes.get().limits();
     size_t used = 0;
     std::string_view data;
@@ -252,11 +270,18 @@ size_t Http1Connection::read_body(std::string_view input) {
         done = step.state == ChunkDecoder::State::Done;
     }
     body_bytes_ += data.size();
-    if (limits.request_body_max > 0 && body_bytes_ > limits.request_body_max) {
+    const bool is_too_large =
+        (limits.request_body_max > 0 && body_bytes_ > limits.request_body_max) ||
+        (waiting_local_ && body_bytes_ > LocalHandler::body_bytes_max);
+    if (is_too_large) {
         break_request(413, "body-too-large");
         return input.size();
     }
-    if (!data.empty()) exchange_->send_body(as_bytes(data));
+    if (waiting_local_) {
+        waiting_local_->add(data);
+    } else if (!data.empty()) {
+        exchange_->send_body(as_bytes(data));
+    }
     if (body_bytes_ > bulk_bytes && !done) client_.set_bulk(true);
     if (done) {
         end_request_body();
@@ -274,6 +299,11 @@ size_t Http1Connection::read_body(std::string_view input) {
 
 void Http1Connection::end_request_body() {
     state_ = State::Done;
+    if (waiting_local_) {
+        const auto whole = std::exchange(waiting_local_, nullptr);
+        respond(worker_.options.local->handle(whole->request()), false);
+        return;
+    }
     exchange_->end_body();
     client_.set_bulk(false);
     client_.set_deadline(worker_.routes.get().limits().backend_response_ms);

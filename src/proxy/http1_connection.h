@@ -11,11 +11,11 @@
 
 #include "proxy/access_log.h"
 #include "proxy/exchange.h"
+#include "proxy/local_handler.h"
 
 namespace proxy {
 
 class ClientConnection;
-struct LocalResponse;
 
 class Http1Connection final : public ExchangeSource {
   public:
@@ -56,7 +56,9 @@ class Http1Connection final : public ExchangeSource {
     size_t read_body(std::string_view input);
     void handle(const RequestHead& head);
     bool answer_locally(const RequestHead& head, const Site* site, const Routes& routes);
+    void ask_local_handler(const RequestHead& head);
     void forward(const RequestHead& head, const Site& site, const Routes& routes);
+    void begin_request_body(const RequestHead& head, const Limits& limits);
     void end_request_body();
     /// Answers with a response of our own; closes after it if `close` or if the request has a body
     /// that was not read.
@@ -74,6 +76,7 @@ class Http1Connection final : public ExchangeSource {
     WorkerContext& worker_;
     std::unique_ptr<Exchange> exchange_;
     std::unique_ptr<AccessRecord> record_;
+    std::unique_ptr<WaitingLocalRequest> waiting_local_;  // set while its body is read
     State state_ = State::Head;
     HeadProgress progress_;
     bool first_ = true;        // no request was read yet
