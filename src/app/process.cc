@@ -31,11 +31,11 @@ base::Status give_tree(const std::string& path, uid_t user, gid_t group) {
     char* const roots[] = {root.data(), nullptr};
     const std::unique_ptr<FTS, int (*)(FTS*)> tree(
         ::fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, nullptr), &::fts_close);
-    if (!tree) return base::system_error(errno, "reading the store");
+    if (!tree) return base::system_error(errno, "reading what server.user is to own");
     while (const FTSENT* entry = ::fts_read(tree.get())) {
         if (entry->fts_info == FTS_DP) continue;
         if (::lchown(entry->fts_accpath, user, group) != 0 && errno != ENOENT) {
-            return base::system_error(errno, "giving the store to server.user");
+            return base::system_error(errno, "giving the store or the admin socket to server.user");
         }
     }
     return {};
@@ -94,13 +94,13 @@ bool is_root() {
     return ::geteuid() == 0;
 }
 
-base::Status become_user(const std::string& user, const std::vector<std::string>& directories) {
+base::Status become_user(const std::string& user, const std::vector<std::string>& paths) {
     const passwd* entry = ::getpwnam(user.c_str());
     if (entry == nullptr) return base::system_error(errno, "looking up server.user");
     const uid_t uid = entry->pw_uid;
     const gid_t gid = entry->pw_gid;
-    for (const std::string& directory : directories) {
-        const base::Status given = give_tree(directory, uid, gid);
+    for (const std::string& path : paths) {
+        const base::Status given = give_tree(path, uid, gid);
         if (!given) return given;
     }
     if (::initgroups(user.c_str(), gid) != 0) return base::system_error(errno, "setgroups");

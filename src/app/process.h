@@ -24,8 +24,8 @@ base::Status make_parents(const std::string& path);
 
 /// Whether the process is root.
 bool is_root();
-/// Gives `directories` with all in them to the user, becomes the user for good, and checks that
-/// there is no way back. Errors name the step.
-base::Status become_user(const std::string& user, const std::vector<std::string>& directories);
+/// Gives `paths`, directories with all in them, to the user, becomes the user for good, and checks
+/// that there is no way back. Errors name the step.
+base::Status become_user(const std::string& user, const std::vector<std::string>& paths);
 
 }  // namespace app

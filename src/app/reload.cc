@@ -23,6 +23,7 @@ std::vector<std::string> admin_of(const Setup& setup) {
     auto texts = texts_of(setup.configuration.admin.listen,
                           [](const PlacedAddress& listen) { return listen.address.text(); });
     for (const std::string& host : setup.configuration.admin.hosts) texts.push_back(host);
+    if (setup.configuration.admin.actions) texts.emplace_back("actions");
     return texts;
 }
 

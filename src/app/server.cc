@@ -1,5 +1,6 @@
 #include "app/server.h"
 
+#include <cerrno>
 #include <csignal>
 
 #include "app/process.h"
@@ -15,6 +16,10 @@ constexpr std::chrono::seconds counters_limit{1};
 constexpr std::chrono::milliseconds status_interval{200};
 /// The admin worker serves a few people.
 constexpr uint32_t admin_connections_max = 256;
+
+md::Problem no_domains() {
+    return md::make_problem(ENOENT, "no managed domain is configured");
+}
 
 }  // namespace
 
@@ -118,9 +123,13 @@ bool Server::give_up_root() {
                        "as the present user");
         return true;
     }
-    std::vector<std::string> directories;
-    if (store_) directories.push_back(store_->path());
-    if (const base::Status changed = become_user(user, directories); !changed) {
+    std::vector<std::string> paths;
+    if (store_) paths.push_back(store_->path());
+    // Whoever shares the user's group may then use `mdfront certs` and so on.
+    for (const OpenListener& listener : admin_listeners_) {
+        if (listener.address.is_unix()) paths.push_back(listener.address.text().substr(5));
+    }
+    if (const base::Status changed = become_user(user, paths); !changed) {
         base::log_error("app", user, "cannot become server.user: {}", changed.error().message());
         return false;
     }
@@ -169,7 +178,9 @@ bool Server::start_workers() {
 
 bool Server::start_admin() {
     if (admin_listeners_.empty()) return true;
-    admin_handler_ = std::make_unique<AdminHandler>(*this, setup_->configuration.admin.hosts);
+    const AdminSettings& settings = setup_->configuration.admin;
+    admin_handler_ = std::make_unique<AdminHandler>(*this, *this,
+                                                    AdminOptions{settings.hosts, settings.actions});
     std::vector<WorkerPlan> plans(1);
     proxy::WorkerOptions& options = plans[0].options;
     options.number = static_cast<int>(worker_count());
@@ -341,6 +352,35 @@ std::string Server::server_status(bool as_lines) {
 std::string Server::md_status(const std::string& name) {
     if (engine_) return engine_->status_json(name);
     return md::md_status_list({});
+}
+
+std::vector<md::DomainSummary> Server::domains() {
+    if (!engine_) return {};
+    return engine_->summaries();
+}
+
+std::optional<md::DomainSummary> Server::domain(const std::string& name) {
+    if (!engine_) return std::nullopt;
+    return engine_->summary(name);
+}
+
+std::vector<md::AccountSummary> Server::accounts() {
+    if (!engine_) return {};
+    return engine_->accounts();
+}
+
+// ---- actions
+
+md::Outcome<void> Server::renew(const std::string& name) {
+    return engine_ ? engine_->renew_now(name) : no_domains();
+}
+
+md::Outcome<void> Server::revoke(const std::string& name, md::RevocationReason reason) {
+    return engine_ ? engine_->revoke_now(name, reason) : no_domains();
+}
+
+md::Outcome<std::string> Server::roll_account_key(const std::string& id) {
+    return engine_ ? engine_->roll_account_key(id) : no_domains();
 }
 
 }  // namespace app

@@ -1,5 +1,5 @@
 // The life of the process: start, serve, reload, drain, stop (design.md, sections 2, 8 and 10).
-// Main thread; the admin worker asks it for the status.
+// Main thread; the admin worker asks it for the status and for what people want done.
 #pragma once
 
 #include <memory>
@@ -22,7 +22,7 @@
 
 namespace app {
 
-class Server final : public StatusSource {
+class Server final : public StatusSource, public Actions {
   public:
     /// `path` names the configuration, also for reloads.
     explicit Server(std::string path) : path_(std::move(path)) {}
@@ -37,6 +37,13 @@ class Server final : public StatusSource {
     Status status() override;
     std::string server_status(bool as_lines) override;
     std::string md_status(const std::string& name) override;
+    base::Time now() override { return clock_.now(); }
+    std::vector<md::DomainSummary> domains() override;
+    std::optional<md::DomainSummary> domain(const std::string& name) override;
+    std::vector<md::AccountSummary> accounts() override;
+    md::Outcome<void> renew(const std::string& name) override;
+    md::Outcome<void> revoke(const std::string& name, md::RevocationReason reason) override;
+    md::Outcome<std::string> roll_account_key(const std::string& id) override;
 
   private:
     // The steps of a start, in order. Each logs what is wrong.

@@ -24,14 +24,6 @@ const std::string& ca_of(const StoredDomain& stored) {
     return stored.domain.ca_urls.empty() ? none : stored.domain.ca_urls.front();
 }
 
-std::vector<ShownCertificate> shown(const std::vector<Slot>& slots) {
-    std::vector<ShownCertificate> certificates;
-    for (const Slot& slot : slots) {
-        if (slot.certificate) certificates.push_back({slot.label, slot.certificate, {}});
-    }
-    return certificates;
-}
-
 }  // namespace
 
 bool StoppableClock::sleep(base::Duration duration) {
@@ -285,102 +277,6 @@ bool Engine::install_at_start(Entry& entry) {
         return false;
     }
     return true;  // its events are raised at the first visit
-}
-
-DomainStatus Engine::status_of(const Entry& entry) const {
-    const base::Time now = clock_.now();
-    DomainStatus status;
-    status.stored = entry.stored;
-    status.served = shown(entry.served);
-    for (ShownCertificate& one : status.served) {
-        if (const auto* revoked = find_revoked(entry.revoked, *one.certificate)) {
-            one.revoked = *revoked;
-        }
-    }
-    status.staged = shown(entry.staged);
-    status.job = entry.job;
-    status.watched = is_watched(entry.stored.domain, entry.stored.state);
-    status.renew_at = renew_at(entry.stored.domain, entry.served, entry.stored.state, now);
-    status.advised_at = advised_at(entry.renewal_infos);
-    for (const RenewalInfo& info : entry.renewal_infos) {
-        if (!info.explanation_url.empty()) status.explanation_url = info.explanation_url;
-    }
-    status.renewal_due = entry.job.has_value() || *status.renew_at <= now;
-    return status;
-}
-
-std::string Engine::status_json(const std::string& name_or_empty) const {
-    std::vector<DomainStatus> all;
-    std::optional<DomainStatus> one;
-    {
-        const std::lock_guard lock(mutex_);
-        for (const auto& entry : entries_) {
-            const Domain& domain = entry->stored.domain;
-            if (name_or_empty.empty()) {
-                all.push_back(status_of(*entry));
-            } else if (domain.name == name_or_empty || (!one && domain.contains(name_or_empty))) {
-                one = status_of(*entry);
-                if (domain.name == name_or_empty) break;
-            }
-        }
-        if (!name_or_empty.empty() && !one) {  // mod_md.md 7.1: the list, too
-            for (const auto& entry : entries_) all.push_back(status_of(*entry));
-        }
-    }
-    return one ? md_status(*one) : md_status_list(all);
-}
-
-DomainSummary Engine::summary_of(const Entry& entry) const {
-    DomainSummary summary;
-    const base::Time now = clock_.now();
-    summary.name = entry.stored.domain.name;
-    summary.names = entry.stored.domain.names;
-    for (const Slot& slot : entry.served) {
-        if (!slot.certificate) continue;
-        summary.fingerprints.emplace_back(slot.label, base::hex(slot.certificate->sha256));
-        if (!summary.not_after || slot.certificate->not_after < *summary.not_after) {
-            summary.not_after = slot.certificate->not_after;
-            summary.issuer = slot.certificate->issuer;
-        }
-    }
-    summary.is_revoked = std::any_of(entry.served.begin(), entry.served.end(), [&](const Slot& s) {
-        return s.certificate && find_revoked(entry.revoked, *s.certificate) != nullptr;
-    });
-    summary.requests_done = entry.requests_done;
-    summary.request_error = entry.request_error;
-    summary.state = state_text(entry.stored, summary.not_after, now);
-    if (may_renew(entry.stored.domain, entry.stored.state)) {
-        const base::Time due = renew_at(entry.stored.domain, entry.served, entry.stored.state, now);
-        summary.next_renewal = std::min(due, advised_at(entry.renewal_infos));
-    }
-    for (const RenewalInfo& info : entry.renewal_infos) {
-        if (!info.explanation_url.empty()) summary.renewal_explanation = info.explanation_url;
-    }
-    if (entry.driving && entry.job) summary.activity = entry.job->activity;
-    if (entry.job) {
-        summary.next_run = entry.job->next_run;
-        summary.errors = entry.job->errors;
-        if (entry.job->last.status != 0) summary.last_error = entry.job->last.message();
-    }
-    return summary;
-}
-
-std::string Engine::server_status(bool as_lines, const CertificateCheck& check) const {
-    std::vector<DomainStatus> all;
-    {
-        const std::lock_guard lock(mutex_);
-        for (const auto& entry : entries_) all.push_back(status_of(*entry));
-    }
-    const base::Time now = clock_.now();
-    return as_lines ? server_status_lines(all, check, now) : server_status_table(all, check, now);
-}
-
-std::vector<DomainSummary> Engine::summaries() const {
-    const std::lock_guard lock(mutex_);
-    std::vector<DomainSummary> rows;
-    rows.reserve(entries_.size());
-    for (const auto& entry : entries_) rows.push_back(summary_of(*entry));
-    return rows;
 }
 
 }  // namespace md

@@ -30,6 +30,7 @@
 #include "md/credentials.h"
 #include "md/domain.h"
 #include "md/domain_json.h"
+#include "md/domain_summary.h"
 #include "md/event.h"
 #include "md/files.h"
 #include "md/job.h"
@@ -54,28 +55,6 @@ class StoppableClock final : public base::Clock {
   private:
     base::Clock& clock_;
     std::atomic<bool> stopped_{false};
-};
-
-/// A row of the status page.
-struct DomainSummary {
-    std::string name;
-    std::vector<std::string> names;
-    std::string state;                    // "good", "expired", "incomplete: …", "error: …"
-    std::optional<base::Time> not_after;  // the earliest of what is served, fallback excepted
-    std::string issuer;
-    /// Of each certificate served: key ("rsa", "P-256") and SHA-256 fingerprint in hex.
-    std::vector<std::pair<std::string, std::string>> fingerprints;
-    std::optional<base::Time> next_renewal;  // by the renew window; nullopt: none planned
-    std::string renewal_explanation;         // URL where the CA explains its advice, or ""
-    std::optional<base::Time> next_run;      // of a job that waits
-    std::string activity;                    // what is being done, or "" if nothing is
-    int errors = 0;                          // failures in a row
-    std::string last_error;                  // of the job that failed last, escape it
-    bool is_revoked = false;                 // something that is served was revoked here
-    /// What came of the requests (renew_now and so on): how many visits have seen to some, and what
-    /// went wrong with the last, or "". Who asked waits for the number to grow.
-    uint64_t requests_done = 0;
-    std::string request_error;
 };
 
 class Engine {
@@ -125,6 +104,8 @@ class Engine {
     /// the list.
     std::string status_json(const std::string& name_or_empty) const;
     std::vector<DomainSummary> summaries() const;
+    /// The one with that name, else the one that contains it.
+    std::optional<DomainSummary> summary(const std::string& name) const;
     /// mod_md's part of server-status, as lines or as a table (server_status.h).
     std::string server_status(bool as_lines, const CertificateCheck& check) const;
 
@@ -150,6 +131,7 @@ class Engine {
         base::Time job_saved{};  // when the job last went to disk
         bool running = false;
         Requests requests;
+        bool is_answering = false;  // a visit that sees to requests is under way
         uint64_t requests_done = 0;
         std::string request_error;
         base::Time contacts_due{};  // when the CA is told a changed contact; max(): it knows
@@ -213,7 +195,7 @@ class Engine {
     Outcome<void> warn_of_expiry(Visit& visit);
     void tell_status(const Visit& visit);
 
-    // The table.
+    // The table; what is told of it: engine_status.cc.
     /// Certificates stay, texts with private keys in them do not.
     static std::vector<Slot> without_texts(std::vector<Slot> slots);
     void save(Visit& visit, bool force);
@@ -224,6 +206,7 @@ class Engine {
     bool install_at_start(Entry& entry);
     DomainStatus status_of(const Entry& entry) const;
     DomainSummary summary_of(const Entry& entry) const;
+    const Entry* find_entry(const std::string& name) const;
 
     const EngineSettings settings_;
     std::vector<Domain> domains_;

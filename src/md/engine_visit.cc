@@ -35,6 +35,7 @@ base::Time Engine::visit(Entry& entry, Transport& transport) {
     {
         const std::lock_guard lock(mutex_);
         requests = std::exchange(entry.requests, {});
+        entry.is_answering = requests.any();
         visit.stored = entry.stored;
         visit.served = entry.served;
         if (entry.job) visit.job = *entry.job;
@@ -52,6 +53,7 @@ base::Time Engine::visit(Entry& entry, Transport& transport) {
     }
     if (requests.any()) {
         const std::lock_guard lock(mutex_);
+        entry.is_answering = false;
         ++entry.requests_done;
         entry.request_error = std::move(visit.failure);
     }

@@ -96,7 +96,11 @@ std::optional<StoredDomain> StoreChecker::read_domain(Group group, const std::st
 void StoreChecker::check_domain(const std::string& name, const std::string& path,
                                 const FileNames& files) {
     if (files.count("md.json") == 0) {
-        add(Severity::Error, path, "has no md.json",
+        const std::string aside = path + "/md.json.bad-";
+        const bool was_put_aside =
+            std::any_of(report_.findings.begin(), report_.findings.end(),
+                        [&](const Finding& finding) { return finding.path.starts_with(aside); });
+        add(was_put_aside ? Severity::Note : Severity::Error, path, "has no md.json",
             "if it is configured, mdfront writes it when it starts; else remove the directory");
         return;
     }

@@ -1,7 +1,7 @@
 #include "app/admin/page.h"
 
-#include <nlohmann/json.hpp>
-
+#include "app/admin/json_values.h"
+#include "app/times.h"
 #include "base/text.h"
 
 namespace app {
@@ -56,15 +56,11 @@ a { color: var(--accent); }
 footer { margin-top: 2rem; font-size: .85rem; color: var(--quiet); }
 )";
 
-std::string date(base::Time time) {
-    return base::format_rfc3339(time).substr(0, 10);
-}
-
 /// A date with how far away it is.
 std::string dated(const std::optional<base::Time>& time, base::Time now) {
     if (!time) return "<span class=\"quiet\">–</span>";
     return fmt::format("<time datetime=\"{}\" title=\"{}\">{}</time><small>{}</small>",
-                       base::format_rfc3339(*time), base::format_http_date(*time), date(*time),
+                       base::format_rfc3339(*time), base::format_http_date(*time), day(*time),
                        relative_time(*time, now));
 }
 
@@ -79,7 +75,7 @@ std::string grouped(uint64_t number) {
     std::string digits = std::to_string(number);
     for (size_t at = digits.size(); at > 3;) {
         at -= 3;
-        digits.insert(at, ",");
+        digits.insert(at, 1, ',');
     }
     return digits;
 }
@@ -124,10 +120,11 @@ void add_numbers(std::string& page, const Status& status) {
 std::string check_links(const md::DomainSummary& domain, const md::CertificateCheck& check) {
     std::string links;
     if (check.url.empty()) return links;
-    for (const auto& [key, fingerprint] : domain.fingerprints) {
-        links += fmt::format("{}<a rel=\"noreferrer\" href=\"{}{}\">{}[{}]</a>",
-                             links.empty() ? "<small>" : " ", escape_html(check.url), fingerprint,
-                             escape_html(check.name), escape_html(key));
+    for (const md::CertificateSummary& certificate : domain.certificates) {
+        links +=
+            fmt::format("{}<a rel=\"noreferrer\" href=\"{}{}\">{}[{}]</a>",
+                        links.empty() ? "<small>" : " ", escape_html(check.url), certificate.sha256,
+                        escape_html(check.name), escape_html(certificate.label));
     }
     if (!links.empty()) links += "</small>";
     return links;
@@ -184,25 +181,6 @@ void add_domains(std::string& page, const Status& status) {
 }
 
 }  // namespace
-
-std::string relative_time(base::Time time, base::Time now) {
-    const bool future = time > now;
-    const auto seconds =
-        std::chrono::duration_cast<std::chrono::seconds>(future ? time - now : now - time).count();
-    struct Unit {
-        int64_t seconds;
-        std::string_view name;
-    };
-    static constexpr Unit units[] = {
-        {86'400, "day"}, {3'600, "hour"}, {60, "minute"}, {1, "second"}};
-    for (const Unit& unit : units) {
-        // Two of a unit at least, so that "in 1 day" is not said of 47 hours.
-        if (seconds < 2 * unit.seconds) continue;
-        const std::string text = fmt::format("{} {}s", seconds / unit.seconds, unit.name);
-        return future ? "in " + text : text + " ago";
-    }
-    return "now";
-}
 
 std::string render_server_status_lines(const Status& status, const std::string& domains) {
     const proxy::Counters& c = status.counters;
@@ -263,10 +241,6 @@ std::string render_page(const Status& status) {
 }
 
 std::string render_json(const Status& status) {
-    using Json = nlohmann::ordered_json;
-    const auto time = [](const std::optional<base::Time>& value) {
-        return value ? Json(base::format_rfc3339(*value)) : Json(nullptr);
-    };
     const proxy::Counters& c = status.counters;
     Json json;
     json["version"] = status.version;
@@ -293,19 +267,9 @@ std::string render_json(const Status& status) {
                             {"backend_failures", c.backend_failures}};
     json["domains"] = Json::array();
     for (const md::DomainSummary& domain : status.domains) {
-        json["domains"].push_back(Json{{"name", domain.name},
-                                       {"names", domain.names},
-                                       {"state", domain.state},
-                                       {"not_after", time(domain.not_after)},
-                                       {"issuer", domain.issuer},
-                                       {"next_renewal", time(domain.next_renewal)},
-                                       {"next_run", time(domain.next_run)},
-                                       {"activity", domain.activity},
-                                       {"errors", domain.errors},
-                                       {"last_error", domain.last_error}});
+        json["domains"].push_back(domain_json(domain));
     }
-    // What a CA said may not be UTF-8.
-    return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+    return json_text(json);
 }
 
 }  // namespace app

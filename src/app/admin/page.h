@@ -16,9 +16,6 @@ std::string render_page(const Status& status);
 std::string render_server_status(const Status& status, const std::string& domains);
 std::string render_server_status_lines(const Status& status, const std::string& domains);
 
-/// "in 59 days", "3 hours ago", "now".
-std::string relative_time(base::Time time, base::Time now);
-
 /// The same as JSON, for programs.
 std::string render_json(const Status& status);
 

@@ -1,6 +1,7 @@
 // What the admin pages show, and where they get it.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,13 @@ class StatusSource {
     virtual std::string md_status(const std::string& name) = 0;
     /// mod_md.md 7.3, 7.4: the domains in server-status; "" if server_status is off.
     virtual std::string server_status(bool as_lines) = 0;
+
+    // Always as it is this moment, and without asking the workers.
+    virtual base::Time now() = 0;
+    virtual std::vector<md::DomainSummary> domains() = 0;
+    /// The one with that name, else the one that contains it.
+    virtual std::optional<md::DomainSummary> domain(const std::string& name) = 0;
+    virtual std::vector<md::AccountSummary> accounts() = 0;
 };
 
 }  // namespace app

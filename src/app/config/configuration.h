@@ -49,6 +49,7 @@ struct AdminSettings {
     std::vector<PlacedAddress> listen;  // none: no admin pages
     std::vector<std::string> hosts;  // names by which the pages may be asked for, besides loopback
     bool is_public = false;
+    bool actions = false;  // requests over TCP may act; those over Unix sockets always may
 };
 
 /// [[listen]]

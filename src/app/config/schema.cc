@@ -110,6 +110,12 @@ const std::vector<Key<AdminSettings>>& admin_keys() {
           "Host names by which the pages may be asked for, besides localhost and loopback "
           "addresses."},
          set<&T::hosts, values::host_names>},
+        {{"actions", "boolean", "false",
+          "Allows actions (renew, revoke, new account key) over TCP: everybody on this machine who "
+          "reaches the address may then act. Over \"unix:/path\" whoever may open the socket "
+          "always "
+          "may."},
+         set<&T::actions, values::boolean>},
         {{"public", "boolean", "false",
           "Allows `listen` on addresses that are not loopback: anybody who reaches them can read "
           "the status."},

@@ -1,9 +1,13 @@
 // The admin pages: what is answered to whom, and that nothing from outside gets into the HTML.
 #include <catch2/catch.hpp>
+#include <cerrno>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "app/admin/admin_handler.h"
 #include "app/admin/page.h"
+#include "app/admin/summary_json.h"
+#include "app/times.h"
 
 using namespace std::chrono_literals;
 using Catch::Contains;
@@ -20,20 +24,57 @@ md::DomainSummary domain() {
     d.not_after = now + 59 * 24h + 3h;
     d.issuer = "CN=Test CA";
     d.next_renewal = now + 29 * 24h;
+    d.certificates = {{.label = "P-256",
+                       .key_type = "EC P-256",
+                       .issuer = "CN=Test CA",
+                       .serial = "04A1",
+                       .sha256 = "d4c1",
+                       .names = d.names,
+                       .not_before = now - 31 * 24h,
+                       .not_after = *d.not_after,
+                       .revoked_at = {},
+                       .revocation_reason = {}}};
+    d.requests_done = 4;
     return d;
 }
 
-class FakeSource final : public app::StatusSource {
+class FakeSource final : public app::StatusSource, public app::Actions {
   public:
+    base::Time now() override { return ::now; }
+    std::vector<md::DomainSummary> domains() override { return {::domain()}; }
+    std::optional<md::DomainSummary> domain(const std::string& name) override {
+        const auto one = ::domain();
+        const bool is_it = std::find(one.names.begin(), one.names.end(), name) != one.names.end();
+        return is_it ? std::optional(one) : std::nullopt;
+    }
+    std::vector<md::AccountSummary> accounts() override {
+        return {{"ACME-ca-0000", "https://ca/dir", "https://ca/1", "valid", {}, "EC P-256", {}}};
+    }
+    md::Outcome<void> renew(const std::string& name) override {
+        if (name != "a.example.org") return md::make_problem(ENOENT, "there is no " + name);
+        done += "renew " + name + ";";
+        return {};
+    }
+    md::Outcome<void> revoke(const std::string& name, md::RevocationReason reason) override {
+        done += fmt::format("revoke {} {};", name, md::revocation_reason_name(reason));
+        return {};
+    }
+    md::Outcome<std::string> roll_account_key(const std::string& id) override {
+        if (id != "ACME-ca-0000") return md::make_problem(EINVAL, "in use");
+        done += "rollover " + id + ";";
+        return std::string("a.example.org");
+    }
+    std::string done;
     app::Status status() override {
         app::Status status;
         status.version = "1.2.3";
-        status.now = now;
-        status.started = now - 3h;
+        status.now = ::now;
+        status.started = ::now - 3h;
         status.workers = 2;
         status.sites = 1;
         status.counters.requests = 1'234'567;
-        status.domains = {domain()};
+        status.certificate_check = {.name = "", .url = ""};
+        status.domains = {::domain()};
         return status;
     }
     std::string md_status(const std::string& name) override {
@@ -47,14 +88,34 @@ class FakeSource final : public app::StatusSource {
 proxy::LocalResponse ask(std::string_view path, std::string_view host = "localhost",
                          std::string_view method = "GET") {
     FakeSource source;
-    app::AdminHandler handler(source, {"status.example.org"});
-    return handler.handle({method, path, "", host});
+    app::AdminHandler handler(source, source, {.hosts = {"status.example.org"}});
+    return handler.handle({.method = method, .path = path, .host = host});
 }
 
 proxy::LocalResponse ask_server_status(std::string_view query) {
     FakeSource source;
-    app::AdminHandler handler(source, {});
-    return handler.handle({"GET", "/server-status", query, "localhost"});
+    app::AdminHandler handler(source, source, {});
+    return handler.handle(
+        {.method = "GET", .path = "/server-status", .query = query, .host = "localhost"});
+}
+
+/// An action over TCP that is in order but for what a test changes.
+proxy::LocalRequest action(std::string_view path, std::string_view body) {
+    return {.method = "POST",
+            .path = path,
+            .host = "127.0.0.1",
+            .host_sent = "127.0.0.1:9180",
+            .content_type = "application/json; charset=utf-8",
+            .body = body};
+}
+
+proxy::LocalResponse act(const proxy::LocalRequest& request, std::string& done,
+                         bool over_tcp = true) {
+    FakeSource source;
+    app::AdminHandler handler(source, source, {.hosts = {}, .actions_over_tcp = over_tcp});
+    auto response = handler.handle(request);
+    done = source.done;
+    return response;
 }
 
 std::string field(const proxy::LocalResponse& response, std::string_view name) {
@@ -141,6 +202,138 @@ TEST_CASE("names that were pointed at this address get nothing (DNS rebinding)")
         INFO(host);
         CHECK(ask("/", host).status == 421);
     }
+}
+
+TEST_CASE("domains and accounts are told as JSON, and read back as they were") {
+    const auto listed = ask("/domains.json");
+    CHECK(listed.content_type == "application/json");
+    const auto read = app::domains_from_json(listed.body);
+    REQUIRE(read);
+    CHECK(read->now == now);
+    REQUIRE(read->domains.size() == 1);
+    // Every member has its way there and back: the same text again.
+    CHECK(app::domains_to_json(read->domains, read->now) == listed.body);
+    md::DomainSummary full = domain();
+    full.ca_url = "https://ca/dir";
+    full.account = "ACME-ca-0000";
+    full.renew_mode = "auto";
+    full.renew_window = "33%";
+    full.advised_renewal = now + 24h;
+    full.renewal_explanation = "https://ca/why";
+    full.activity = "Waiting";
+    full.errors = 3;
+    full.last_error = "it broke";
+    full.last_problem = "urn:ietf:params:acme:error:dns";
+    full.last_run = now - 5min;
+    full.next_run = now + 5min;
+    full.ready_at = now + 3h;
+    full.certificates[0].revoked_at = now - 1min;
+    full.certificates[0].revocation_reason = "keyCompromise";
+    full.request_error = "no";
+    full.is_request_pending = true;
+    const std::string text = app::domain_to_json(full, now);
+    const auto again = app::domains_from_json(text);
+    REQUIRE(again);
+    CHECK(app::domain_to_json(again->domains.at(0), again->now) == text);
+    CHECK(again->domains[0].is_revoked);
+
+    CHECK(ask("/domains/a.example.org.json").status == 200);
+    CHECK(ask("/domains/WWW.a.example.org.json").status == 200);
+    const auto absent = ask("/domains/absent.json");
+    CHECK(absent.status == 404);
+    CHECK(nlohmann::json::parse(absent.body)["error"] == "there is no managed domain absent");
+    const auto accounts = app::accounts_from_json(ask("/accounts.json").body);
+    REQUIRE(accounts);
+    CHECK(accounts->at(0).id == "ACME-ca-0000");
+    for (const char* other : {"", "[]", "{}", "{\"now\": 5, \"domains\": []}", "\xff"}) {
+        CHECK_FALSE(app::domains_from_json(other));
+        CHECK_FALSE(app::accounts_from_json(other));
+    }
+}
+
+TEST_CASE("actions are queued, and answered with where to look") {
+    std::string done;
+    const auto renewed = act(action("/actions/renew", R"({"name": "a.example.org"})"), done);
+    CHECK(renewed.status == 202);
+    CHECK(done == "renew a.example.org;");
+    const auto json = nlohmann::json::parse(renewed.body);
+    CHECK(json["name"] == "a.example.org");
+    CHECK(json["done"] == 4);
+    const std::string revocation = R"({"name": "a.example.org", "reason": "KEYcompromise"})";
+    CHECK(act(action("/actions/revoke", revocation), done).status == 202);
+    CHECK(done == "revoke a.example.org keyCompromise;");
+    CHECK(act(action("/actions/revoke", R"({"name": "a.example.org"})"), done).status == 202);
+    CHECK(done == "revoke a.example.org unspecified;");
+    const std::string rollover = R"({"account": "ACME-ca-0000"})";
+    const auto rolled = act(action("/actions/account-rollover", rollover), done);
+    CHECK(rolled.status == 202);
+    CHECK(done == "rollover ACME-ca-0000;");
+    CHECK(nlohmann::json::parse(rolled.body)["done"] == 4);
+}
+
+TEST_CASE("actions are refused to whoever may not, or asks wrongly") {
+    struct Case {
+        const char* why;
+        std::function<void(proxy::LocalRequest&)> change;
+        int status;
+    };
+    using R = proxy::LocalRequest;
+    const Case cases[] = {
+        {"GET", [](R& r) { r.method = "GET"; }, 405},
+        {"HEAD", [](R& r) { r.method = "HEAD"; }, 405},
+        {"another host", [](R& r) { r.host = r.host_sent = "evil.example"; }, 421},
+        {"a foreign origin", [](R& r) { r.origin = "http://evil.example"; }, 403},
+        {"another port", [](R& r) { r.origin = "http://127.0.0.1:9181"; }, 403},
+        {"a prefix of ours", [](R& r) { r.origin = "http://127.0.0.1:918"; }, 403},
+        {"more than ours", [](R& r) { r.origin = "http://127.0.0.1:9180.evil.example"; }, 403},
+        {"an opaque origin", [](R& r) { r.origin = "null"; }, 403},
+        {"a cross-site request", [](R& r) { r.fetch_site = "cross-site"; }, 403},
+        {"a same-site request", [](R& r) { r.fetch_site = "same-site"; }, 403},
+        {"no type", [](R& r) { r.content_type = ""; }, 415},
+        {"a form", [](R& r) { r.content_type = "application/x-www-form-urlencoded"; }, 415},
+        {"a form's text", [](R& r) { r.content_type = "text/plain;application/json"; }, 415},
+        {"no body", [](R& r) { r.body = ""; }, 400},
+        {"no object", [](R& r) { r.body = "\"a.example.org\""; }, 400},
+        {"no name", [](R& r) { r.body = "{}"; }, 400},
+        {"a name that is none", [](R& r) { r.body = R"({"name": ["a.example.org"]})"; }, 400},
+        {"one too many", [](R& r) { r.body = R"({"name": "a.example.org", "x": "y"})"; }, 400},
+        {"an unknown name", [](R& r) { r.body = R"({"name": "b.example.org"})"; }, 404},
+        {"an unknown action", [](R& r) { r.path = "/actions/reboot"; }, 404},
+    };
+    for (const Case& one : cases) {
+        INFO(one.why);
+        R request = action("/actions/renew", R"({"name": "a.example.org"})");
+        one.change(request);
+        std::string done;
+        const auto response = act(request, done);
+        CHECK(response.status == one.status);
+        CHECK(done.empty());
+    }
+    for (const char* origin : {"http://127.0.0.1:9180", "https://127.0.0.1:9180"}) {
+        R request = action("/actions/renew", R"({"name": "a.example.org"})");
+        request.origin = origin;
+        request.fetch_site = "same-origin";
+        std::string done;
+        CHECK(act(request, done).status == 202);
+    }
+    std::string done;
+    R wrong = action("/actions/revoke", R"({"name": "a.example.org", "reason": "bored"})");
+    const auto refused = act(wrong, done);
+    CHECK(refused.status == 400);
+    CHECK_THAT(refused.body, Contains("keyCompromise"));
+    CHECK(act(action("/actions/account-rollover", R"({"account": "x"})"), done).status == 409);
+    CHECK(done.empty());
+}
+
+TEST_CASE("over TCP nobody acts unless it is allowed; over a Unix socket its file is the guard") {
+    proxy::LocalRequest request = action("/actions/renew", R"({"name": "a.example.org"})");
+    std::string done;
+    const auto refused = act(request, done, false);
+    CHECK(refused.status == 403);
+    CHECK_THAT(refused.body, Contains("actions = true"));
+    CHECK(done.empty());
+    request.is_unix = true;
+    CHECK(act(request, done, false).status == 202);
 }
 
 TEST_CASE("times are told relative to now") {
