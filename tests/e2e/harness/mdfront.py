@@ -1,10 +1,15 @@
 """The program under test."""
 import json
+import fcntl
 import os
 import pathlib
+import pty
 import signal
 import socket
+import struct
 import subprocess
+import tempfile
+import termios
 
 from .http1 import Client, Closed
 from .ports import free_port
@@ -29,13 +34,33 @@ def run_command(*arguments, timeout=20, env=None, **options):
                           timeout=timeout, env={**os.environ, **(env or {})}, **options)
 
 
+def run_in_terminal(*arguments, columns=80, timeout=20, env=None):
+    """Runs the binary in a terminal that is so wide; gives (exit code, what it showed)."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen([BINARY, *map(str, arguments)], stdin=theirs, stdout=theirs,
+                               stderr=theirs, close_fds=True,
+                               env={**os.environ, "TERM": "xterm", **(env or {})})
+    os.close(theirs)
+    shown = b""
+    try:
+        while data := os.read(ours, 65536):
+            shown += data
+    except OSError:
+        pass  # EIO: nobody has the other end any more
+    finally:
+        os.close(ours)
+    return process.wait(timeout), shown.decode().replace("\r\n", "\n")
+
+
 class Mdfront:
     """Started with a configuration of its own in `folder`. Ports: https, http, admin. The first two
-    are listened on at each of `addresses`, which may be "[::]"."""
+    are listened on at each of `addresses`, which may be "[::]". With `socket_too` the admin
+    listener has a Unix socket, too; `admin` adds keys to [admin]."""
 
     def __init__(self, folder, sites, backends=(), md=None, domains=(), limits=None, server=None,
                  more=None, https=None, http=None, start=True, files_max=None, env=None,
-                 addresses=("127.0.0.1",)):
+                 addresses=("127.0.0.1",), socket_too=False, admin=None):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.https = https or free_port()
@@ -50,7 +75,7 @@ class Mdfront:
         self.document = {
             "server": {"workers": 1, "drain_timeout": "5s",
                        "access_log": {"path": str(self.access_log_path)}, **(server or {})},
-            "admin": {"listen": [f"127.0.0.1:{self.admin}"]},
+            "admin": {"listen": [f"127.0.0.1:{self.admin}"], **(admin or {})},
             "listen": [{"address": f"{address}:{port}", "protocol": protocol}
                        for address in addresses
                        for port, protocol in ((self.https, "https"), (self.http, "http"))],
@@ -60,6 +85,11 @@ class Mdfront:
             "backend": list(backends),
             "site": list(sites),
             **(more or {})}
+        self._socket_folder = None
+        if socket_too:  # where pytest's folders are, paths are too long for it
+            self._socket_folder = tempfile.TemporaryDirectory(prefix="mdfront-")
+            self.socket = pathlib.Path(self._socket_folder.name) / "admin.sock"
+            self.document["admin"]["listen"].append(f"unix:{self.socket}")
         if domains:
             self.document["md"]["domain"] = list(domains)
         if not self.document["backend"]:
@@ -118,6 +148,10 @@ class Mdfront:
         assert answer.status == 200, answer
         return json.loads(answer.body)
 
+    def command(self, *arguments, **options):
+        """`mdfront certs list` and so on, with its configuration."""
+        return run_command(*arguments, "--config", self.config, **options)
+
     # Its process
 
     @property
@@ -158,6 +192,8 @@ class Mdfront:
     def close(self):
         """The end of a test: it must stop cleanly and have no bug in its log."""
         code = self.stop() if self.process else 0
+        if self._socket_folder:
+            self._socket_folder.cleanup()
         for word in _BUGS:
             assert word not in self.log, f"{word} in the log:\n{self.log}"
         assert code == 0 or self.may_end_badly, f"mdfront ended with {code}; log:\n{self.log}"
