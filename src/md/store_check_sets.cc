@@ -250,6 +250,11 @@ void StoreChecker::check_tmp(const std::string& name, const std::string& path,
 
 void StoreChecker::note_archive(const std::string& name, const std::string& path) {
     const size_t dot = name.rfind('.');
+    if (name.ends_with(".rejected")) {
+        add(Severity::Note, path, "is a new set that was refused; its rejected.json tells why",
+            "look at it, and remove it when it is of no use");
+        return;
+    }
     int number = 0;
     const char* first = dot == std::string::npos ? name.data() : name.data() + dot + 1;
     const char* last = name.data() + name.size();

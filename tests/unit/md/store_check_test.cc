@@ -273,6 +273,12 @@ const std::vector<Remark>& remarks() {
              REQUIRE(::chmod((dir / "domains/a.test/md.json").c_str(), 0644) == 0);
          },
          "", "domains/a.test/md.json (644)"},
+        {"a set that was refused",
+         [](const TempDir& dir) {
+             make_directory(dir / "archive/a.test.rejected");
+             put(dir / "archive/a.test.rejected/rejected.json", "{}");
+         },
+         "archive/a.test.rejected", "refused"},
         {"a registration under way",
          [](const TempDir& dir) {
              make_directory(dir / "accounts/ACME-x-0000");
