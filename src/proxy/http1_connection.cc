@@ -14,6 +14,9 @@ constexpr std::string_view well_known_prefix = "/.well-known/";
 constexpr std::string_view certificate_status_path = "/.httpd/certificate-status";
 /// Bodies beyond this get large receive buffers.
 constexpr uint64_t bulk_bytes = 64 * 1024;
+/// A body of our own goes out in pieces of this size: the stream takes 16 chunks at once, and the
+/// status of some hundred domains is more.
+constexpr size_t local_piece = 128 * 1024;
 /// A body may be slow for so long before its average rate counts.
 constexpr uint64_t body_grace_ms = 10'000;
 
@@ -338,6 +341,7 @@ void Http1Connection::on_end(bool clean) {
 
 void Http1Connection::on_gone() {
     drop_exchange();
+    local_rest_.reset();
     if (state_ == State::Dead) return;
     if (state_ != State::Head) log_access();
     state_ = State::Dead;
@@ -349,6 +353,10 @@ void Http1Connection::drain() {
 }
 
 void Http1Connection::on_deadline() {
+    if (local_rest_) {
+        client_.abort();  // who does not read gets no more
+        return;
+    }
     switch (state_) {
         case State::Head:
             if (head_begun_) {
@@ -394,8 +402,30 @@ void Http1Connection::respond(const LocalResponse& response, bool close) {
         record_->body_bytes = is_head_ ? 0 : response.body.size();
     }
     client_.append(head);
-    if (!is_head_) client_.append(response.body);
+    const size_t at_once = is_head_ ? 0 : std::min(response.body.size(), local_piece);
+    client_.append(std::string_view(response.body).substr(0, at_once));
     client_.flush();
+    if (is_head_ || at_once == response.body.size()) {
+        message_done();
+        return;
+    }
+    local_rest_ = std::make_unique<LocalRest>(LocalRest{response.body, at_once});
+    client_.set_deadline(worker_.routes.get().limits().body_ms);
+}
+
+/// The next piece of a large body of our own.
+void Http1Connection::send_local_rest() {
+    const std::string_view rest = std::string_view(local_rest_->body).substr(local_rest_->sent);
+    const std::string_view piece = rest.substr(0, local_piece);
+    local_rest_->sent += piece.size();
+    client_.append(piece);
+    client_.flush();
+    if (!local_rest_) return;  // the connection is gone
+    if (piece.size() < rest.size()) {
+        client_.set_deadline(worker_.routes.get().limits().body_ms);
+        return;
+    }
+    local_rest_.reset();
     message_done();
 }
 
@@ -552,6 +582,8 @@ void Http1Connection::on_writable() {
     if (exchange_) {
         exchange_->resume_response();
         on_progress();
+    } else if (local_rest_) {
+        send_local_rest();
     } else if (state_ == State::Head) {
         client_.resume();
     }

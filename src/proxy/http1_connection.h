@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "proxy/access_log.h"
@@ -51,6 +52,11 @@ class Http1Connection final : public ExchangeSource {
 
   private:
     enum class State : uint8_t { Head, Body, Done, Tunnel, Dead };
+    /// A body of our own that is too large to go out at once.
+    struct LocalRest {
+        std::string body;
+        size_t sent;
+    };
 
     size_t read_head(std::string_view input);
     size_t read_body(std::string_view input);
@@ -64,6 +70,7 @@ class Http1Connection final : public ExchangeSource {
     /// that was not read.
     void respond(const LocalResponse& response, bool close);
     void respond_error(int status, bool close);
+    void send_local_rest();
     /// Refuses what could not be parsed or came too late: answers, logs the reason, closes.
     void refuse(int status, const char* reason);
     void break_request(int status, const char* reason);
@@ -77,6 +84,7 @@ class Http1Connection final : public ExchangeSource {
     std::unique_ptr<Exchange> exchange_;
     std::unique_ptr<AccessRecord> record_;
     std::unique_ptr<WaitingLocalRequest> waiting_local_;  // set while its body is read
+    std::unique_ptr<LocalRest> local_rest_;
     State state_ = State::Head;
     HeadProgress progress_;
     bool first_ = true;        // no request was read yet

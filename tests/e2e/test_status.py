@@ -68,3 +68,17 @@ def test_the_page_escapes_what_came_from_outside(acme, backend):
     _, front = acme([managed(backend, "one.test")], pebble={"start": False})
     page = front.get_admin("/<script>alert(1)</script>")
     assert b"<script>alert" not in page.body
+
+
+def test_the_status_of_hundreds_of_domains_is_told_whole(mdfront, backend):
+    """More than a connection takes at once: it goes on as the client reads."""
+    names = [f"site{number}.{'l' * 60}.{'m' * 60}.{'n' * 60}.test" for number in range(300)]
+    front = mdfront([managed(backend, name) for name in names],
+                    md={"renew_mode": "manual", "private_keys": ["P-256"]})
+    with Client(("127.0.0.1", front.admin)) as client:
+        for target in ("/md-status/", "/", "/md-status/"):
+            answer = client.exchange(target=target, host="localhost")
+            assert answer.status == 200
+            assert len(answer.body) > 300000
+            assert names[-1].encode() in answer.body
+    assert len(front.status()["managed-domains"]) == 300
