@@ -91,6 +91,17 @@ Outcome<void> read_order(const AcmeClient& client, const HttpResponse& response,
     return {};
 }
 
+/// Besides being replaced already, the certificate may be one that the CA does not know (any more),
+/// or another account's, from before ours was lost: without this, it could never be renewed. Pebble
+/// says serverInternal if the serial's DER begins with a zero byte.
+bool may_be_about_replaces(const Problem& problem) {
+    if (problem.retry_after) return false;
+    for (const char* name : {"alreadyReplaced", "malformed", "unauthorized", "serverInternal"}) {
+        if (is_acme_error(problem, name)) return true;
+    }
+    return false;
+}
+
 size_t count_pem_blocks(std::string_view body) {
     size_t count = 0;
     for (size_t at = body.find("-----BEGIN "); at != std::string_view::npos;
@@ -184,7 +195,7 @@ Outcome<Order> create_order(AcmeClient& client, const std::vector<std::string>& 
     if (!profile.empty()) payload["profile"] = profile;
     if (!replaces.empty()) payload["replaces"] = replaces;
     auto response = client.post(client.directory().new_order, payload.dump());
-    if (!response && !replaces.empty() && is_acme_error(response.error(), "alreadyReplaced")) {
+    if (!response && !replaces.empty() && may_be_about_replaces(response.error())) {
         payload.erase("replaces");
         response = client.post(client.directory().new_order, payload.dump());
     }

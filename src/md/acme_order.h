@@ -35,8 +35,8 @@ Outcome<void> save_order(Store& store, const std::string& domain, const Order& o
 Outcome<void> remove_order(Store& store, const std::string& domain);
 
 /// A new order for exactly these names. `profile` may be "", and so may `replaces`, the id of the
-/// certificate that it is to replace (RFC 9773 5); a CA for which that one has been replaced
-/// already gets an order without it.
+/// certificate that it is to replace (RFC 9773 5); a CA that refuses because of that one gets an
+/// order without it (faults.md CA-44).
 Outcome<Order> create_order(AcmeClient& client, const std::vector<std::string>& names,
                             const std::string& profile, const std::string& replaces);
 /// Reads it again, and checks that it is still for these names.

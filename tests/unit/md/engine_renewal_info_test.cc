@@ -153,6 +153,31 @@ TEST_CASE("ARI: what the CA takes for replaced already is ordered without saying
     CHECK(world.engine->summaries().at(0).errors == 0);
 }
 
+TEST_CASE("ARI: an order that the CA refuses for what it replaces is made without (CA-44)") {
+    const char* type = GENERATE("malformed", "unauthorized", "alreadyReplaced", "serverInternal");
+    CAPTURE(type);
+    World world({acme_domain({name})});
+    Advice advice;
+    advice.give(world.ca);
+    advice.start = world.clock.now() + day * 80;
+    advice.end = advice.start + day;
+    world.run();
+    int refused = 0;
+    world.ca.before = [&, others = world.ca.before](const HttpRequest& request) {
+        if (request.url.find("/new-order") != std::string::npos && refused++ == 0) {
+            return std::optional<Outcome<HttpResponse>>(
+                MiniCa::problem(400, type, "that certificate is unknown here"));
+        }
+        return others ? others(request) : std::nullopt;
+    };
+    REQUIRE(world.engine->renew_now(name));
+    world.run();
+    CHECK(refused == 2);
+    CHECK(world.ca.last_replaces.empty());
+    CHECK(world.ca.certificates_made == 2);
+    CHECK(world.engine->summaries().at(0).errors == 0);
+}
+
 TEST_CASE("ARI: a window that is over means now, once for each certificate") {
     World world({acme_domain({name})});
     Advice advice;
