@@ -80,6 +80,21 @@ Problem explain(Problem problem) {
     return problem;
 }
 
+/// The same for a registration.
+Problem explain_registration(Problem problem, const Domain& domain) {
+    problem = explain(std::move(problem));
+    if (is_acme_error(problem, "externalAccountRequired")) {
+        problem.detail +=
+            "; set external_account_binding to the key id and HMAC key that the CA gave you";
+    }
+    if (is_acme_error(problem, "unauthorized") && !domain.external_account.empty()) {
+        problem.detail +=
+            fmt::format("; check external_account_binding, key id {}", domain.external_account.kid);
+        problem.retry_after = std::chrono::hours{24};  // faults.md CA-21: no fast retry
+    }
+    return problem;
+}
+
 }  // namespace
 
 std::string account_prefix(const std::string& ca_url) {
@@ -427,7 +442,7 @@ Outcome<Account> AccountRegistry::register_account(AcmeClient& client, const Dom
     }
     auto response = client.post_with_jwk(account.key, directory.new_account,
                                          new_account_payload(directory, domain, binding));
-    if (!response) return explain(response.error());
+    if (!response) return explain_registration(response.error(), domain);
     auto url = client.location(*response);
     if (!url) return url.error();
     account.url = std::move(url).value();

@@ -137,10 +137,9 @@ Outcome<std::string> Drive::choose_profile(const Directory& directory) {
         fmt::format("the CA does not offer the profile {}; it offers {}", domain_.profile,
                     directory.profiles.empty() ? "none" : join(directory.profiles, ", "));
     if (domain_.profile_mandatory) {
-        Problem problem = make_problem(ENOENT, text +
-                                                   "; change profile, or switch "
-                                                   "profile_mandatory off");
-        problem.retry_after = std::chrono::hours{24};  // somebody has to change something first
+        Problem problem =
+            make_problem(ENOENT, text + "; change profile, or switch profile_mandatory off");
+        problem.type = "urn:ietf:params:acme:error:invalidProfile";
         return problem;
     }
     base::log_warn("md", domain_.name, "{}; going on without", text);

@@ -24,6 +24,12 @@ const std::string& ca_of(const StoredDomain& stored) {
     return stored.domain.ca_urls.empty() ? none : stored.domain.ca_urls.front();
 }
 
+/// Other settings may be all that is needed: it is about what was asked for, or about who asks.
+bool may_depend_on_settings(const Problem& problem) {
+    return problem.is_input_related() || problem.type == "challenge-mismatch" ||
+           problem.type.ends_with(":unauthorized");
+}
+
 }  // namespace
 
 bool StoppableClock::sleep(base::Duration duration) {
@@ -85,6 +91,11 @@ Outcome<void> Engine::load() {
         entry->served = without_texts(std::move(known.slots));
         entry->archived = without_texts(std::move(known.archived));
         load_job_of(*entry);
+        // Somebody may just have done what the failure told them to: it is tried at once.
+        if (known.settings_changed && entry->job && !entry->job->finished &&
+            may_depend_on_settings(entry->job->last)) {
+            entry->job->next_run.reset();
+        }
         entry->renewal_infos = load_renewal_info(store_, name);
         entry->revoked = load_revoked(store_, name);
         entry->next_visit = now + settings_.initial_delay;

@@ -73,6 +73,7 @@ struct ReconciledDomain {
     std::vector<Slot> slots;         // one per key spec, or static file
     std::vector<Slot> archived;      // good pairs of the archive, for slots that are damaged
     std::vector<std::string> notes;  // what was done ("renamed from …"), for the log
+    bool settings_changed = false;   // since they were stored
     std::optional<Problem> problem;  // the store failed for this domain; the others go on
 };
 

@@ -9,17 +9,12 @@ namespace {
 
 // RFC 8555 6.7 types after which retrying soon cannot help (mod_md.md 4.4).
 constexpr std::string_view input_related_types[] = {
-    "agreementRequired",
-    "badCSR",
-    "badSignatureAlgorithm",
-    "externalAccountRequired",
-    "invalidContact",
-    "unsupportedContact",
-    "malformed",
-    "rejectedIdentifier",
-    "unsupportedIdentifier",
-    "userActionRequired",
-    "badRevocationReason",
+    "agreementRequired",     "badCSR",
+    "badSignatureAlgorithm", "externalAccountRequired",
+    "invalidContact",        "invalidProfile",
+    "unsupportedContact",    "malformed",
+    "rejectedIdentifier",    "unsupportedIdentifier",
+    "userActionRequired",    "badRevocationReason",
 };
 
 struct AprText {

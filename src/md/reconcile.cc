@@ -129,6 +129,11 @@ class Reconciliation {
         entry.stored.domain = domain;
         // mod_md compares some properties only, and keeps others stale (mod_md.md 2.4).
         if (*previous && domain_to_json(**previous) == domain_to_json(entry.stored)) return {};
+        if (*previous) {
+            (*previous)->state = entry.stored.state;
+            (*previous)->state_description = entry.stored.state_description;
+            entry.settings_changed = domain_to_json(**previous) != domain_to_json(entry.stored);
+        }
         if (mode_ == Reconcile::ReadOnly) return {};
         entry.notes.push_back(*previous ? "settings changed" : "is new");
         return save_domain(store_, Group::Domains, entry.stored);

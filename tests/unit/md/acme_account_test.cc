@@ -123,6 +123,31 @@ TEST_CASE("External accounts: bound, matched by kid and HMAC, refused without fa
     CHECK(world.ca.accounts_made == 3);
 }
 
+TEST_CASE(
+    "External accounts that the CA refuses: told which setting, tried again in a day (CA-21)") {
+    struct Case {
+        const char* type;
+        const char* hint;
+    };
+    const auto one =
+        GENERATE(values<Case>({{"unauthorized", "check external_account_binding, key id kid-1"},
+                               {"externalAccountRequired", "set external_account_binding"}}));
+    Domain domain = acme_domain({name});
+    domain.external_account = {"kid-1", "c2VjcmV0"};
+    World world({domain});
+    world.ca.before = [&](const HttpRequest& request) -> std::optional<Outcome<HttpResponse>> {
+        if (!contains(request.url, "/new-account")) return std::nullopt;
+        return Outcome<HttpResponse>(MiniCa::problem(403, one.type, "no such customer"));
+    };
+    world.run();
+    const auto job = world.job(name);
+    REQUIRE(job);
+    CHECK(contains(job->last.detail, "no such customer"));
+    CHECK(contains(job->last.detail, one.hint));
+    CHECK_FALSE(contains(job->last.detail, "c2VjcmV0"));
+    CHECK(*job->next_run > world.clock.now() + hours{11});
+}
+
 TEST_CASE("mod_md's RSA account in staging becomes one of ours") {
     World world = enrolled();
     world.run();

@@ -105,6 +105,33 @@ TEST_CASE("Back-off outlives restarts") {
     CHECK(world.engine->summaries().at(0).last_error == "Connection refused");
 }
 
+TEST_CASE("Other settings end the wait after a failure that they may mend, and no other wait") {
+    struct Case {
+        const char* type;
+        const char* wait;
+        bool ends;
+    };
+    const auto one = GENERATE(values<Case>({{"externalAccountRequired", "", true},
+                                            {"unauthorized", "", true},
+                                            {"rateLimited", "86400", false},
+                                            {"serverInternal", "86400", false}}));
+    const bool is_changed = GENERATE(true, false);
+    CAPTURE(one.type, is_changed);
+    World world({acme_domain({name})});
+    world.ca.before = [&](const HttpRequest&) -> std::optional<Outcome<HttpResponse>> {
+        HttpResponse response = MiniCa::problem(403, one.type, "no");
+        response.fields.emplace_back("retry-after", one.wait);
+        return Outcome<HttpResponse>(response);
+    };
+    world.run();
+    world.ca.before = nullptr;
+    world.clock.move(seconds{1});
+    if (is_changed) world.domains.front().contacts = {"mailto:others@example.com"};
+    world.restart();
+    world.run();
+    CHECK(world.served(name).fallback == !(is_changed && one.ends));
+}
+
 TEST_CASE("One domain's failures leave the others and what is served alone") {
     World world({acme_domain({"a.example"}), acme_domain({"b.example"})});
     world.run();
