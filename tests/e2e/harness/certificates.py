@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+HOUR = datetime.timedelta(hours=1)
 _CURVES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}
 
 
@@ -45,34 +46,25 @@ class Authority:
         self.root = folder / "root.pem"
         self.root.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def _sign(self, subject, public_key, days, extensions, serial=None):
+    def _sign(self, subject, public_key, days, extensions, serial=None, age=HOUR):
         now = datetime.datetime.utcnow()
         builder = (x509.CertificateBuilder()
                    .subject_name(subject)
                    .issuer_name(_name("mdfront test root"))
                    .public_key(public_key)
                    .serial_number(serial or x509.random_serial_number())
-                   .not_valid_before(now - datetime.timedelta(hours=1))
+                   .not_valid_before(now - age)
                    .not_valid_after(now + datetime.timedelta(days=days)))
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical)
         return builder.sign(self._key, hashes.SHA256())
 
-    def issue(self, *names, kind="P-256", days=90, label=None):
-        """A certificate for `names` (DNS names or IP addresses) in files of its own."""
+    def issue(self, *names, kind="P-256", days=90, label=None, age=HOUR):
+        """A certificate for `names` (DNS names or IP addresses) in files of its own. With negative
+        `days` it has expired, if it is old enough: `age` is since when it is valid."""
         key = (rsa.generate_private_key(65537, int(kind.split()[1])) if kind.startswith("RSA")
                else ec.generate_private_key(_CURVES[kind]))
-        alternatives = []
-        for name in names:
-            try:
-                alternatives.append(x509.IPAddress(ipaddress.ip_address(name)))
-            except ValueError:
-                alternatives.append(x509.DNSName(name))
-        certificate = self._sign(_name(names[0]), key.public_key(), days, [
-            (x509.BasicConstraints(ca=False, path_length=None), True),
-            (x509.SubjectAlternativeName(alternatives), False),
-            (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
-            (x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False)])
+        certificate = self.certify(key.public_key(), names, days, age)
         label = label or f"{names[0].replace('*', '_')}-{certificate.serial_number:x}"
         files = CertificateFiles(self._folder / f"{label}.pem", self._folder / f"{label}.key",
                                  certificate)
@@ -80,3 +72,18 @@ class Authority:
         files.key.touch(mode=0o600)
         files.key.write_bytes(_pem(key))
         return files
+
+    def certify(self, public_key, names, days=90, age=HOUR):
+        """A certificate for somebody's key, in memory."""
+        alternatives = []
+        for name in names:
+            try:
+                alternatives.append(x509.IPAddress(ipaddress.ip_address(name)))
+            except ValueError:
+                alternatives.append(x509.DNSName(name))
+        return self._sign(_name(names[0]), public_key, days, [
+            (x509.BasicConstraints(ca=False, path_length=None), True),
+            (x509.SubjectAlternativeName(alternatives), False),
+            (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
+            (x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False)],
+            age=age)
