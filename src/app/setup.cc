@@ -140,6 +140,10 @@ md::Domain make_domain(const Configuration& configuration, const DomainSettings&
         domain.auto_members = false;
         domain.must_staple = false;
     }
+    // Files of the administrator's are not renewed unless asked for (mod_md.md 1.3).
+    if (!settings.certificate_files.empty() && domain.renew_mode == md::RenewMode::Auto) {
+        domain.renew_mode = md::RenewMode::Manual;
+    }
     domain.certificate_files = settings.certificate_files;
     domain.certificate_key_files = settings.key_files;
     return domain;
@@ -174,9 +178,11 @@ md::EngineSettings make_engine_settings(const Configuration& configuration) {
 /// so: nobody expects that.
 md::MatchResult match(const Configuration& configuration, Mistakes& mistakes) {
     std::vector<md::ConfiguredDomain> domains;
+    std::vector<const DomainSettings*> domain_settings;
     for (const DomainSettings& settings : configuration.domains) {
         if (settings.names.empty()) continue;  // reported by the reader
         domains.push_back({make_domain(configuration, settings), settings.place.text()});
+        domain_settings.push_back(&settings);
     }
     const bool https = configuration.listens_for(proxy::Protocol::Https);
     std::vector<md::SiteNames> sites;
@@ -205,8 +211,10 @@ md::MatchResult match(const Configuration& configuration, Mistakes& mistakes) {
             mistakes.warn({}, "{}", message.text);
         }
     }
-    for (md::Domain& domain : result.domains) {
+    for (size_t i = 0; i < result.domains.size(); ++i) {
+        md::Domain& domain = result.domains[i];
         if (https && domain.used) domain.acme_tls_names = domain.names;
+        check_members(configuration, *domain_settings[i], domain.names, mistakes);
     }
     return result;
 }

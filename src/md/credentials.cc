@@ -1,15 +1,10 @@
 #include "md/credentials.h"
 
 #include <fcntl.h>
-#include <openssl/bio.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <climits>
 #include <filesystem>
 
 #include "base/log.h"
@@ -22,25 +17,6 @@ namespace md {
 namespace {
 
 constexpr std::string_view fallback_prefix = "fallback-";
-
-/// Whether leaf and key can both be read and do not belong together: the one fault of a pair that a
-/// renewal heals without anybody looking at the files.
-bool is_mismatch(const std::string& chain_pem, const std::string& key_pem) {
-    if (chain_pem.size() > INT_MAX || key_pem.size() > INT_MAX) return false;
-    const auto no_pass_phrase = [](char*, int, int, void*) { return -1; };
-    BIO* chain = BIO_new_mem_buf(chain_pem.data(), static_cast<int>(chain_pem.size()));
-    BIO* key = BIO_new_mem_buf(key_pem.data(), static_cast<int>(key_pem.size()));
-    X509* leaf = PEM_read_bio_X509(chain, nullptr, no_pass_phrase, nullptr);
-    EVP_PKEY* pkey = PEM_read_bio_PrivateKey(key, nullptr, no_pass_phrase, nullptr);
-    const bool mismatch =
-        leaf != nullptr && pkey != nullptr && X509_check_private_key(leaf, pkey) != 1;
-    EVP_PKEY_free(pkey);
-    X509_free(leaf);
-    BIO_free(key);
-    BIO_free(chain);
-    ERR_clear_error();
-    return mismatch;
-}
 
 /// A file without one PEM block counts as empty: mod_md's 120_003.
 bool has_pem(const std::optional<std::string>& bytes) {
@@ -72,9 +48,8 @@ void read_slot(Slot& slot, const Outcome<std::optional<std::string>>& chain,
     slot.key_pem = *key.value();
     auto certificate = tls::read_certificate(slot.chain_pem, slot.key_pem);
     if (!certificate.ok()) {
-        const bool mismatch = is_mismatch(slot.chain_pem, slot.key_pem);
         return set_fault(
-            slot, mismatch ? Slot::Fault::Mismatch : Slot::Fault::Broken,
+            slot, Slot::Fault::Damaged,
             fmt::format("{} with {}: {}", chain_path, key_path, certificate.error().message()));
     }
     slot.certificate = *certificate;
@@ -94,6 +69,11 @@ Outcome<std::optional<std::string>> read_static(Files& files, const std::string&
     auto bytes = read_file(files, directory, real.filename().string(), FileStore::file_bytes_max);
     if (!bytes.ok()) return file_problem(bytes.error(), path);
     return std::optional<std::string>(std::move(bytes).value());
+}
+
+StateReport error_in(const Slot& slot) {
+    return {DomainState::Error,
+            fmt::format("error initializing certificate({}): {}", slot.label, slot.why)};
 }
 
 }  // namespace
@@ -184,13 +164,12 @@ StateReport evaluate_state(const Domain& domain, const std::vector<Slot>& slots)
             case Slot::Fault::Missing:
                 return {DomainState::Incomplete,
                         fmt::format("certificate({}) is missing: {}", slot.label, slot.why)};
-            case Slot::Fault::Mismatch:
+            case Slot::Fault::Damaged:
+                if (domain.is_static()) return error_in(slot);
                 return {DomainState::Incomplete,
-                        fmt::format("certificate({}) does not match its key: {}", slot.label,
-                                    slot.why)};
+                        fmt::format("certificate({}) is damaged: {}", slot.label, slot.why)};
             case Slot::Fault::Broken:
-                return {DomainState::Error, fmt::format("error initializing certificate({}): {}",
-                                                        slot.label, slot.why)};
+                return error_in(slot);
         }
         const tls::Certificate& certificate = *slot.certificate;
         for (const std::string& name : domain.names) {

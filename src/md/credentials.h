@@ -23,9 +23,9 @@ std::string chain_file(const KeySpec& spec, std::string_view prefix = {});
 struct Slot {
     enum class Fault : uint8_t {
         None,
-        Missing,   // no chain or no key, or a file with nothing in it
-        Mismatch,  // both can be read, and do not belong together
-        Broken     // a file cannot be read or understood
+        Missing,  // no chain or no key, or a file with nothing in it
+        Damaged,  // both can be read, and are no certificate with its key: a renewal heals it
+        Broken    // a file cannot be read: somebody has to see to that
     };
     KeySpec spec;           // of static files: Default
     std::string label;      // in md-status: "rsa", "P-256"; static files "0", "1", …

@@ -18,7 +18,6 @@ namespace md {
 namespace {
 
 constexpr size_t common_name_bytes_max = 63;  // RFC 5280 ub-common-name is 64; mod_md.md 5.9: < 64
-constexpr int rsa_bits_default = 2048;
 
 template <auto free>
 struct Deleter {
@@ -59,7 +58,7 @@ std::string curve_name(const std::string& curve) {
 
 KeyPtr generate(const KeySpec& spec) {
     if (spec.type != KeySpec::Type::Ec) {
-        const int bits = std::max(spec.bits, rsa_bits_default);
+        const int bits = std::max(spec.bits, KeySpec::rsa_bits_default);
         return KeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", static_cast<size_t>(bits)));
     }
     const std::string curve = curve_name(spec.curve);

@@ -30,8 +30,9 @@ enum class DomainState : uint8_t {
 /// MDPrivateKeys: one certificate per spec.
 struct KeySpec {
     enum class Type : uint8_t { Default, Rsa, Ec };
+    static constexpr int rsa_bits_default = 2048;
     Type type = Type::Default;
-    int bits = 0;       // Rsa; 0: the default, 2048
+    int bits = 0;       // Rsa; 0: rsa_bits_default
     std::string curve;  // Ec: as written, e.g. "P-256", "secp384r1"
 
     /// mod_md.md 3.3: "" for RSA and Default, else ".<curve in lower case>".

@@ -18,7 +18,7 @@ Json key_spec_to_json(const KeySpec& spec) {
             break;
         case KeySpec::Type::Rsa:
             json["type"] = "RSA";
-            if (spec.bits > 0) json["bits"] = spec.bits;
+            json["bits"] = spec.bits > 0 ? spec.bits : KeySpec::rsa_bits_default;
             break;
         case KeySpec::Type::Ec:
             json["type"] = "EC";

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "md/acme_client.h"
 #include "md/acme_order.h"
 #include "md/activation.h"
 #include "md/match.h"

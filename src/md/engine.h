@@ -159,6 +159,7 @@ class Engine {
     // One visit; each returns when to come again. engine_visit.cc.
     base::Time visit(Entry& entry, Transport& transport);
     base::Time visit(Visit& visit, Transport& transport, bool requested);
+    void look_again(Visit& visit);
     base::Time renew(Visit& visit, Transport& transport, bool requested);
     Outcome<void> guard(const Domain& domain, const std::vector<Slot>& staged, base::Time now);
     base::Time failed(Visit& visit, const Problem& problem);

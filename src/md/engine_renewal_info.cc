@@ -80,7 +80,11 @@ void Engine::ask_for_renewal_info(Visit& visit, Transport& transport) {
     visit.renewal_infos = std::move(infos);
     keep_renewal_infos(visit);
     if (is_same) return;
-    auto saved = save_renewal_info(store_, domain.name, visit.renewal_infos);
+    // Without the lock the directory might be another process's just now. What is not on disk is
+    // asked for again after a restart.
+    const auto lock = store_.hold();
+    auto saved = lock.ok() ? save_renewal_info(store_, domain.name, visit.renewal_infos)
+                           : Outcome<void>(lock.error());
     if (!saved) base::log_warn("md", domain.name, "{}", saved.error().message());
 }
 

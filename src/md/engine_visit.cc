@@ -21,6 +21,8 @@ using std::chrono::hours;
 constexpr base::Duration job_save_interval = std::chrono::milliseconds{500};  // mod_md.md 3.6
 /// A certificate that is due for renewal as soon as it is installed is asked for once a day.
 constexpr base::Duration always_due_interval = hours{24};
+/// While the files of a domain cannot be read.
+constexpr base::Duration look_again_interval = std::chrono::minutes{1};
 
 /// job.json knows whole seconds.
 base::Time whole_seconds(base::Time time) {
@@ -28,6 +30,31 @@ base::Time whole_seconds(base::Time time) {
 }
 
 }  // namespace
+
+/// Files that could not be read are looked at again: the disk may be back, or their mode mended.
+void Engine::look_again(Visit& visit) {
+    const Domain& domain = visit.stored.domain;
+    std::vector<Slot> slots = load_live_credentials(store_, files_, domain);
+    const StateReport report = evaluate_state(domain, slots);
+    if (report.state == DomainState::Error) return;
+    auto stored = load_domain(store_, Group::Domains, domain.name, clock_.now());
+    if (!stored) return;
+    if (*stored) {
+        visit.stored.ca_account = (*stored)->ca_account;
+        visit.stored.ca_url = (*stored)->ca_url;
+    }
+    base::log_info("md", domain.name, "what is stored can be read again");
+    visit.stored.state = report.state;
+    visit.stored.state_description = report.description;
+    visit.served = without_texts(std::move(slots));
+    {
+        const std::lock_guard lock(mutex_);
+        visit.entry.stored = visit.stored;
+        visit.entry.served = visit.served;
+        if (report.state == DomainState::Complete) visit.entry.archived.clear();
+    }
+    publish(visit.entry);
+}
 
 base::Time Engine::visit(Entry& entry, Transport& transport) {
     Requests requests;
@@ -63,6 +90,7 @@ base::Time Engine::visit(Entry& entry, Transport& transport) {
 base::Time Engine::visit(Visit& visit, Transport& transport, bool requested) {
     const Domain& domain = visit.stored.domain;
     const base::Time now = clock_.now();
+    if (visit.stored.state == DomainState::Error) look_again(visit);
     const bool waits = visit.job.next_run && *visit.job.next_run > now;
     const base::Time renewal =
         visit.is_announcing ? renewal_beside_announcement(visit, now) : base::Time::max();
@@ -295,6 +323,7 @@ Outcome<void> Engine::install(Visit& visit, const std::vector<Slot>& staged) {
 base::Time Engine::next_check(Visit& visit, bool is_fresh) {
     const base::Time now = clock_.now();
     base::Duration regular = check_delay(settings_.check_interval, random_);
+    if (visit.stored.state == DomainState::Error) regular = std::min(regular, look_again_interval);
     if (!may_renew(visit.stored.domain, visit.stored.state)) return now + regular;
     const base::Time due = due_at(visit, now);
     // The CA says when it wants to be asked again.
@@ -335,10 +364,14 @@ void Engine::save(Visit& visit, bool force) {
         if (!force && since >= base::Duration::zero() && since < job_save_interval) return;
         visit.entry.job_saved = now;
     }
-    const Group group = visit.is_announcing ? Group::Domains : Group::Staging;
-    if (auto saved = save_job(store_, group, visit.job); !saved) {
-        base::log_warn("md", visit.job.name, "{}", saved.error().message());
+    Outcome<void> saved;
+    if (visit.is_announcing) {
+        const auto lock = store_.hold();  // for domains/
+        saved = lock.ok() ? save_job(store_, Group::Domains, visit.job) : lock.error();
+    } else {
+        saved = save_job(store_, Group::Staging, visit.job);
     }
+    if (!saved) base::log_warn("md", visit.job.name, "{}", saved.error().message());
 }
 
 /// Nothing of an attempt is left but, if the job has one, its log: events are limited by it.

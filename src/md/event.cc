@@ -63,7 +63,10 @@ bool Events::is_too_soon(const Event& event, const Job& job) const {
     const base::Duration interval = event_interval(event.kind);
     if (interval == base::Duration::zero()) return false;
     const std::string type = "message-" + event.reason();
+    const bool is_of_set = event.kind == EventKind::Renewed || event.kind == EventKind::Installed;
     for (const LogEntry& entry : job.log) {
+        // What came before the set was finished was of another one.
+        if (is_of_set && entry.type == "finished") return false;
         if (entry.type != type) continue;
         const base::Duration since = clock_.now() - entry.when;
         // A clock that went back must not keep an event away for good.

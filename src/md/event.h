@@ -31,7 +31,8 @@ struct Event {
     std::string reason() const;
 };
 
-/// The time that has to pass between two of a kind for one domain; zero: none.
+/// The time that has to pass between two of a kind for one domain, or for one set of certificates
+/// where they are of a set; zero: none.
 base::Duration event_interval(EventKind kind);
 
 /// Environment of every command for a domain, besides PATH and HOME.
@@ -49,7 +50,8 @@ class Events {
     /// Problem is stopping_problem() if the engine stops: then the event was not raised.
     Outcome<void> raise(const Event& event, const Domain& domain, Job& job) const;
 
-    /// Whether the last one of its kind is so recent that raise() does nothing.
+    /// Whether the last one of its kind is so recent that raise() does nothing. "renewed" and
+    /// "installed" are of the newest finished set: those of former sets do not count.
     bool is_too_soon(const Event& event, const Job& job) const;
 
   private:

@@ -94,6 +94,7 @@ Outcome<std::unique_ptr<FileStore>> FileStore::open(const std::string& path, Fil
     if (locks) store->locks_.emplace(*locks);
     const auto lock = store->hold();
     if (!lock.ok()) {
+        store->has_waited_ = true;
         base::log_error("md", path, "{}; what a crash may have left is not cleared up now",
                         lock.error().message());
         return store;
@@ -107,8 +108,9 @@ Outcome<std::shared_ptr<StoreLock>> FileStore::hold() {
     if (!locks_) return std::shared_ptr<StoreLock>();
     const std::lock_guard guard(lock_mutex_);
     if (auto held = lock_.lock()) return held;
-    auto lock =
-        StoreLock::acquire(files_, root_.fd(), path_, store_lock_file, locks_->wait, locks_->clock);
+    // A start asks twice in a row: it is late enough after the first wait.
+    const auto wait = std::exchange(has_waited_, false) ? base::Duration::zero() : locks_->wait;
+    auto lock = StoreLock::acquire(files_, root_.fd(), path_, store_lock_file, wait, locks_->clock);
     if (!lock.ok()) return lock.error();
     auto held = std::make_shared<StoreLock>(std::move(lock).value());
     lock_ = held;
@@ -222,6 +224,14 @@ Outcome<std::optional<FileHandle>> FileStore::open_directory(int parent, const s
     if (fd == -ENOENT) {
         if (create == Create::No) return std::optional<FileHandle>{};
         const int made = retrying([&] { return files_.make_directory(parent, name); });
+        if (made == -ENOENT) {  // only in a directory that is gone (faults.md ST-24)
+            return make_problem(
+                ENOENT,
+                fmt::format("{} cannot be made, since the directory above was deleted: what "
+                            "is served is in memory; put {} back from a backup if there is "
+                            "one, and restart mdfront",
+                            path, path_));
+        }
         if (made < 0 && made != -EEXIST) {
             return file_problem(base::system_error(made, "create directory"), path);
         }

@@ -32,7 +32,8 @@ class FileStore final : public Store {
     /// and clears up after a crash. Refuses a newer version, and a md_store.json that cannot be
     /// read: without its secret accounts and staged keys are lost. On a read-only file system an
     /// existing store opens for reading. `files` and `random` must outlive the store.
-    /// With `locks`, nothing is cleared up while another process has the lock.
+    /// With `locks`, nothing is cleared up while another process has the lock; having waited for
+    /// it in vain, the first hold() after does not wait again.
     static Outcome<std::unique_ptr<FileStore>> open(const std::string& path, Files& files,
                                                     base::Random& random,
                                                     std::optional<StoreLocks> locks = {});
@@ -112,6 +113,7 @@ class FileStore final : public Store {
     FileHandle root_;
     Secret secret_{};
     std::optional<StoreLocks> locks_;
+    bool has_waited_ = false;  // in open(), in vain: the next hold() only looks
     std::mutex lock_mutex_;
     std::weak_ptr<StoreLock> lock_;  // what hold() gave, shared by our threads
     std::shared_ptr<StoreLock> claim_;

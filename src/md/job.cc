@@ -128,10 +128,17 @@ Outcome<Job> job_from_json(std::string_view text, const std::string& name) {
 void Job::note(base::Time when, std::string type, std::string status, std::string detail) {
     log.insert(log.begin(), {when, std::move(type), std::move(status), std::move(detail)});
     if (log.size() <= log_max) return;
-    // The oldest goes, but not what says when an event was raised last: they are limited by it.
-    const auto is_limiting = [](const LogEntry& entry) {
-        return entry.type.starts_with("message-") && entry.type != "message-error" &&
-               !entry.type.starts_with("message-challenge-setup");
+    // The oldest goes, but not what limits events: when each was raised last, and whether a set was
+    // finished since.
+    const auto is_limiting = [this](const LogEntry& entry) {
+        const bool is_of_kind =
+            entry.type == "finished" ||
+            (entry.type.starts_with("message-") && entry.type != "message-error" &&
+             !entry.type.starts_with("message-challenge-setup"));
+        return is_of_kind &&
+               &entry == &*std::find_if(log.begin(), log.end(), [&](const LogEntry& newer) {
+                   return newer.type == entry.type;
+               });
     };
     const auto oldest = std::find_if_not(log.rbegin(), log.rend(), is_limiting);
     log.erase(oldest == log.rend() ? log.end() - 1 : oldest.base() - 1);

@@ -38,9 +38,11 @@ Outcome<StoreLock> StoreLock::acquire(Files& files, int directory, const std::st
         if (locked != -EAGAIN) return file_problem(base::system_error(locked, "lock"), where);
         if (clock.now() >= until || !clock.sleep(pause)) break;
     }
-    return make_problem(EAGAIN, fmt::format("{} is locked by another process, httpd's mod_md or "
-                                            "mdfront, and was not free within {}",
-                                            where, base::format_duration(wait)));
+    const bool has_waited = wait > base::Duration::zero();
+    return make_problem(
+        EAGAIN,
+        fmt::format("{} is locked by another process, httpd's mod_md or mdfront{}", where,
+                    has_waited ? ", and was not free within " + base::format_duration(wait) : ""));
 }
 
 std::shared_ptr<StoreLock> claim_store(Files& files, int directory, const std::string& path,

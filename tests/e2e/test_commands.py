@@ -128,6 +128,48 @@ def test_a_dns_program_that_is_gone_or_fails_is_told_in_md_status(acme, backend,
 
 
 @pytest.mark.core
+def test_each_way_in_which_a_dns_program_can_fail_is_told(acme, backend, folder):
+    # What it does, and what md-status says of it. Another domain goes on beside them.
+    cases = {
+        "gone.test": ("", "could not be started: No such file or directory"),
+        "mode.test": ("", "could not be started: Permission denied"),
+        "binary.test": ("", "could not be started: Exec format error"),
+        "exit.test": ("echo one; echo two >&2; exit 3",
+                      "failed with exit code 3; its last lines: one / two"),
+        "killed.test": ("kill -9 $$", "was killed by signal 9 (Killed)"),
+        "hangs.test": ("sleep 100", "did not end within 1s and was killed"),
+        "talks.test": ("head -c 30000000 /dev/zero | tr '\\0' x; echo; echo end; exit 1",
+                       "failed with exit code 1; its last lines:"),
+        "forks.test": ("sleep 3 & exit 4", "failed with exit code 4")}
+    programs = {}
+    for name, (body, _) in cases.items():
+        programs[name] = folder / f"dns-{name}"
+        programs[name].write_text(f"#!/bin/sh\n[ $1 = setup ] || exit 0\n{body}\n")
+        programs[name].chmod(0o755)
+    ca, front = acme([managed(backend, "good.test"),
+                      *({"hosts": [f"*.{name}"], "backend": backend.address} for name in cases)],
+                     md={"command_timeout": "1s"}, pebble={"start": False},
+                     domains=[{"names": [f"*.{name}"], "challenge_dns01": str(programs[name])}
+                              for name in cases])
+    programs["gone.test"].unlink()
+    programs["mode.test"].chmod(0o644)
+    programs["binary.test"].write_bytes(b"\x7fELF and no more")
+    ca.start()
+    wait_for_certificate(front, ca, "good.test")
+
+    def last(name):
+        return front.status(f"*.{name}").get("renewal", {}).get("last", {})
+
+    for name, (_, words) in cases.items():
+        wait_until(lambda: words in last(name).get("detail", ""),
+                   f"{words!r} of {name}; told is {last(name)}", 40)
+        assert last(name)["problem"] == "challenge-setup-failure"
+        assert str(programs[name]) in last(name)["detail"] and len(last(name)["detail"]) < 2048
+    assert last("talks.test")["detail"].endswith("end")
+    assert front.get(host="good.test", roots=ca.root).status == 200
+
+
+@pytest.mark.core
 def test_events_are_told_in_order_with_their_domain(acme, backend, program):
     message, told = program(
         "message",

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <map>
+#include <set>
 
 #include "app/config/tailscale_checks.h"
 #include "app/config/values.h"
@@ -206,7 +207,24 @@ void check_sites(const Configuration& configuration, Mistakes& mistakes) {
     }
 }
 
-/// What can prove a domain to the CA; empty after saying why nothing can (CF-29).
+/// Why dns-01 cannot be used for a domain; "" if it can.
+std::string why_no_dns01(const Configuration& configuration, const DomainSettings& domain) {
+    if (!inherited<&DomainDirectives::challenge_dns01>(configuration, domain)) {
+        return "there is no challenge_dns01, the program that makes the TXT records";
+    }
+    const auto wanted = inherited<&DomainDirectives::challenges>(configuration, domain);
+    const bool wants =
+        !wanted || std::find(wanted->begin(), wanted->end(), "dns-01") != wanted->end();
+    return wants ? "" : "it is not in ca_challenges";
+}
+
+void check_wildcard(const PlacedName& name, const std::string& no_dns01, Mistakes& mistakes) {
+    if (!name.name.starts_with("*.") || no_dns01.empty()) return;
+    mistakes.add(name.place, "{} is a wildcard, which CAs prove by dns-01 alone: {}", name.name,
+                 no_dns01);
+}
+
+/// Says why nothing can prove a domain to the CA (CF-29).
 void check_challenges(const Configuration& configuration, const DomainSettings& domain,
                       const std::string& name, Mistakes& mistakes) {
     for (const std::string_view key :
@@ -248,21 +266,14 @@ void check_challenges(const Configuration& configuration, const DomainSettings& 
             usable = true;  // enough is said
         }
     }
-    std::string no_dns01;
-    if (!inherited<&DomainDirectives::challenge_dns01>(configuration, domain)) {
-        no_dns01 = "there is no challenge_dns01, the program that makes the TXT records";
-    } else if (!wants("dns-01")) {
-        no_dns01 = "it is not in ca_challenges";
-    }
+    const std::string no_dns01 = why_no_dns01(configuration, domain);
     if (no_dns01.empty()) {
         usable = true;
     } else {
         reasons.push_back("dns-01: " + no_dns01);
-        for (const PlacedName& wildcard : domain.names) {
-            if (!wildcard.name.starts_with("*.")) continue;
-            mistakes.add(wildcard.place, "{} is a wildcard, which CAs prove by dns-01 alone: {}",
-                         wildcard.name, no_dns01);
-            usable = true;  // enough is said
+        for (const PlacedName& one : domain.names) {
+            check_wildcard(one, no_dns01, mistakes);
+            usable = usable || one.name.starts_with("*.");  // enough is said
         }
     }
     if (!usable) {
@@ -303,24 +314,30 @@ void check_address(const Configuration& configuration, const DomainSettings& dom
     }
 }
 
-void check_names(const Configuration& configuration, const DomainSettings& domain, bool driven,
-                 Mistakes& mistakes) {
-    if (domain.names.size() > names_per_certificate_max) {
-        mistakes.add(domain.place,
-                     "{} has {} names; CAs put at most {} in one certificate; make several domains",
-                     domain.names.front().name, domain.names.size(), names_per_certificate_max);
-    }
-    for (const PlacedName& name : domain.names) {
-        if (!driven) continue;
-        if (const auto address = base::IpAddress::parse(name.name)) {
-            check_address(configuration, domain, {name.place, *address}, mistakes);
-        } else if (name.name.find('.') == std::string::npos) {
-            mistakes.add(name.place,
-                         "{} has no dot; no CA certifies such a name; write the whole name",
-                         name.name);
-        } else if (name.name.find('_') != std::string::npos) {
-            mistakes.add(name.place, "{} has '_' in it; no CA certifies such a name", name.name);
-        }
+/// Whether a CA is asked for certificates of the domain.
+bool is_driven(const Configuration& configuration, const DomainSettings& domain) {
+    const md::RenewMode mode = renew_mode_of(configuration, domain);
+    return mode == md::RenewMode::Always ||
+           (mode == md::RenewMode::Auto && domain.certificate_files.empty());
+}
+
+void check_count(const DomainSettings& domain, size_t names, Mistakes& mistakes) {
+    if (names <= names_per_certificate_max) return;
+    mistakes.add(domain.place,
+                 "{} has {} names; CAs put at most {} in one certificate; make several domains",
+                 domain.names.front().name, names, names_per_certificate_max);
+}
+
+/// A name that a CA is to certify.
+void check_name(const Configuration& configuration, const DomainSettings& domain,
+                const PlacedName& name, Mistakes& mistakes) {
+    if (const auto address = base::IpAddress::parse(name.name)) {
+        check_address(configuration, domain, {name.place, *address}, mistakes);
+    } else if (name.name.find('.') == std::string::npos) {
+        mistakes.add(name.place, "{} has no dot; no CA certifies such a name; write the whole name",
+                     name.name);
+    } else if (name.name.find('_') != std::string::npos) {
+        mistakes.add(name.place, "{} has '_' in it; no CA certifies such a name", name.name);
     }
 }
 
@@ -374,9 +391,13 @@ void check_domains(const Configuration& configuration, Mistakes& mistakes) {
         const std::string& name = domain.names.front().name;
         const bool is_static = !domain.certificate_files.empty();
         const md::RenewMode mode = renew_mode_of(configuration, domain);
-        const bool driven =
-            mode == md::RenewMode::Always || (mode == md::RenewMode::Auto && !is_static);
-        check_names(configuration, domain, driven, mistakes);
+        const bool driven = is_driven(configuration, domain);
+        check_count(domain, domain.names.size(), mistakes);
+        if (driven) {
+            for (const PlacedName& one : domain.names) {
+                check_name(configuration, domain, one, mistakes);
+            }
+        }
         if (driven && !is_from_tailscale(configuration, domain)) {
             check_account(configuration, domain, name, mistakes);
             check_challenges(configuration, domain, name, mistakes);
@@ -414,7 +435,15 @@ void check_store(const Configuration& configuration, Mistakes& mistakes) {
                          "store_dir: {} can be written by everybody (mode {:04o}); private keys "
                          "need a directory of their own: chmod 700",
                          path, status.st_mode & 07777u);
-        } else if (::access(path.c_str(), R_OK | W_OK | X_OK) != 0) {
+        } else if (::access(path.c_str(), R_OK | W_OK | X_OK) == 0) {
+            return;
+        } else if (errno == EROFS) {
+            // What is in it can be served (faults.md ST-03).
+            mistakes.warn(place,
+                          "store_dir: {} is on a read-only file system: the certificates in it are "
+                          "served, and none can be renewed",
+                          path);
+        } else {
             mistakes.add(place, "store_dir: {} cannot be used: {}", path, std::strerror(errno));
         }
     }
@@ -447,6 +476,26 @@ std::vector<std::string> ca_urls_of(const Configuration& configuration,
     }
     if (is_from_tailscale(configuration, domain)) return {std::string(md::tailscale_default_url)};
     return {"https://acme-v02.api.letsencrypt.org/directory"};
+}
+
+void check_members(const Configuration& configuration, const DomainSettings& settings,
+                   const std::vector<std::string>& names, Mistakes& mistakes) {
+    if (!is_driven(configuration, settings) || names.size() <= settings.names.size()) return;
+    if (settings.names.size() <= names_per_certificate_max) {
+        check_count(settings, names.size(), mistakes);
+    }
+    const bool is_unread =
+        mistakes.is_unread("challenge_dns01") || mistakes.is_unread("ca_challenges");
+    const std::string no_dns01 = is_unread ? "" : why_no_dns01(configuration, settings);
+    const std::set<std::string> joined(
+        names.begin() + static_cast<ptrdiff_t>(settings.names.size()), names.end());
+    for (const SiteSettings& site : configuration.sites) {
+        for (const PlacedName& host : site.hosts) {
+            if (!joined.contains(host.name)) continue;
+            check_name(configuration, settings, host, mistakes);
+            check_wildcard(host, no_dns01, mistakes);
+        }
+    }
 }
 
 void check_configuration(const Configuration& configuration, Mistakes& mistakes) {

@@ -9,6 +9,11 @@ namespace app {
 
 void check_configuration(const Configuration& configuration, Mistakes& mistakes);
 
+/// What the hosts of sites that became members of a domain would spoil: known once sites are
+/// matched. `names`: those configured, then the members.
+void check_members(const Configuration& configuration, const DomainSettings& settings,
+                   const std::vector<std::string>& names, Mistakes& mistakes);
+
 /// Whether connecting to `server` arrives at a socket of ours that listens on `listen`: a loop
 /// (CF-10).
 bool arrives_at(const net::Address& server, const net::Address& listen);

@@ -60,7 +60,7 @@ class Mdfront:
 
     def __init__(self, folder, sites, backends=(), md=None, domains=(), limits=None, server=None,
                  more=None, https=None, http=None, start=True, files_max=None, env=None,
-                 addresses=("127.0.0.1",), socket_too=False, admin=None):
+                 addresses=("127.0.0.1",), socket_too=False, admin=None, mounts=None):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.https = https or free_port()
@@ -71,6 +71,8 @@ class Mdfront:
         self.store = folder / "md"
         self._log = folder / "mdfront.log"
         self._files_max = files_max
+        # Shell commands that give it mounts of its own: a full or a read-only disk.
+        self.mounts = mounts
         self._env = env or {}
         self.document = {
             "server": {"workers": 1, "drain_timeout": "5s",
@@ -100,12 +102,35 @@ class Mdfront:
         if start:
             self.start()
 
+    def restart(self, sites=None, md=None, domains=None):
+        """Ends it well and starts it with another configuration: `sites` and `domains` in the place
+        of the old ones, `md` beside its keys (None takes a key away)."""
+        if self.process:
+            assert self.stop() == 0, self.log
+        if sites is not None:
+            self.document["site"] = list(sites)
+        if domains is not None:
+            self.document["md"]["domain"] = list(domains)
+        for key, value in (md or {}).items():
+            if value is None:
+                self.document["md"].pop(key, None)
+            else:
+                self.document["md"][key] = value
+        if not self.document["md"].get("domain"):
+            self.document["md"].pop("domain", None)
+        self.write_config()
+        self.start()
+
     def write_config(self, text=None):
         self.config.write_text(text if text is not None else to_toml(self.document))
 
     def start(self):
+        argv = [BINARY, "run", "--config", self.config]
+        if self.mounts:
+            argv = ["/usr/bin/unshare", "-m", "/bin/sh", "-e", "-c",
+                    self.mounts + '\nexec "$@"', "sh", *argv]
         self.process = Process(
-            [BINARY, "run", "--config", self.config], self._log, files_max=self._files_max,
+            argv, self._log, files_max=self._files_max,
             env={"ASAN_OPTIONS": "detect_stack_use_after_return=1", **self._env})
         self.process.wait_for(self._answers, "mdfront answers", timeout=60)
 

@@ -331,6 +331,43 @@ TEST_CASE("contradictions between keys are told with both places") {
     });
 }
 
+TEST_CASE("hosts of sites that become members of a domain are checked as its names are") {
+    const auto with_hosts = [](const std::string& hosts, const std::string& more = "") {
+        std::string text = managed_site + more;
+        const std::string old = "hosts = [\"a.example.org\"]";
+        return text.replace(text.find(old), old.size(), "hosts = [" + hosts + "]");
+    };
+    const std::string wildcard = "\"a.example.org\", \"*.a.example.org\"";
+    check_all({
+        {"wildcard", with_hosts(wildcard),
+         "m.toml:11: *.a.example.org is a wildcard, which CAs prove by dns-01 alone: there is no "
+         "challenge_dns01"},
+        {"wildcard without the challenge",
+         with_hosts(wildcard, "challenge_dns01 = \"/bin/true\"\nca_challenges = [\"http-01\"]\n"),
+         "*.a.example.org is a wildcard, which CAs prove by dns-01 alone: it is not in "
+         "ca_challenges"},
+        {"no dot", with_hosts("\"a.example.org\", \"intranet\""), "intranet has no dot"},
+        {"underscore", with_hosts("\"a.example.org\", \"a_b.example.org\""), "has '_' in it"},
+    });
+    std::string names = "\"a.example.org\"";
+    for (int i = 0; i < 100; ++i) names += fmt::format(", \"n{}.example.org\"", i);
+    CHECK(is_told(read_text(with_hosts(names)).mistakes, "has 101 names"));
+
+    for (const char* more : {"challenge_dns01 = \"/bin/true\"\n", "members = \"manual\"\n",
+                             "renew_mode = \"manual\"\n"}) {
+        INFO(more);
+        const Told told = read_text(with_hosts(wildcard, more));
+        INFO(joined(told.mistakes));
+        CHECK(told.mistakes.empty());
+    }
+    // Already said of the configured names: once is enough.
+    CHECK(read_text(plain_site + "[[site]]\nhosts = [\"*.w.example.org\"]\nbackend = "
+                                 "\"127.0.0.1:1\"\nmanaged = true\n[md]\ncontact_email = "
+                                 "\"a@b.org\"\ncertificate_agreement = \"accepted\"\nport_map = "
+                                 "[\"80:8080\"]\n")
+              .mistakes.size() == 1);
+}
+
 TEST_CASE("more than 100 names in a domain and more than 100 mistakes are bounded") {
     std::string names;
     for (int i = 0; i < 101; ++i) names += fmt::format("\"n{}.example.org\", ", i);

@@ -21,8 +21,18 @@ Outcome<void> MemoryStore::save(Group group, const std::string& name, const std:
                                 std::string_view bytes) {
     if (read_only) return make_problem(EROFS, "the store cannot be written");
     if (frozen) return {};
+    if (group == Group::Domains && held_.expired()) unlocked_writes.push_back(name + "/" + aspect);
     directories_[{group, name}][aspect] = {std::string(bytes), clock_.now()};
     return {};
+}
+
+Outcome<std::shared_ptr<StoreLock>> MemoryStore::hold() {
+    if (is_locked) return make_problem(EAGAIN, "the store is locked by another process");
+    auto token = held_.lock();
+    if (!token) token = std::make_shared<int>(0);
+    held_ = token;
+    // Lives as long as the lock would; there is none.
+    return std::shared_ptr<StoreLock>(token, static_cast<StoreLock*>(nullptr));
 }
 
 Outcome<void> MemoryStore::remove(Group group, const std::string& name, const std::string& aspect) {

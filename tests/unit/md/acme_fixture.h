@@ -44,6 +44,9 @@ class MemoryStore final : public Store {
     explicit MemoryStore(FakeClock& clock) : clock_(clock) {}
     bool frozen = false;
     bool read_only = false;
+    bool is_locked = false;  // by another process
+    /// Files that were written to domains/ by somebody who did not hold the lock.
+    std::vector<std::string> unlocked_writes;
 
     Outcome<std::optional<std::string>> load(Group group, const std::string& name,
                                              const std::string& aspect) override;
@@ -61,6 +64,7 @@ class MemoryStore final : public Store {
                                        const std::string& aspect) override;
     Outcome<void> rename_domain(const std::string& from, const std::string& to) override;
     Outcome<void> activate_tmp(const std::string& name) override;
+    Outcome<std::shared_ptr<StoreLock>> hold() override;
 
     bool has(Group group, const std::string& name, const std::string& aspect) {
         return load(group, name, aspect)->has_value();
@@ -73,6 +77,7 @@ class MemoryStore final : public Store {
     };
     FakeClock& clock_;
     std::map<Key, std::map<std::string, File>> directories_;
+    std::weak_ptr<int> held_;
 };
 
 /// Remembers what is published.

@@ -69,15 +69,17 @@ TEST_CASE("Credentials: damaged files are named with the cause (ST-09, ST-10)") 
         {"good", good, Fault::None},
         {"empty chain", {"", good.key}, Fault::Missing},
         {"garbage chain (120_003)", {"garbage", good.key}, Fault::Missing},
-        {"truncated chain", {good.chain.substr(0, good.chain.size() / 2), good.key}, Fault::Broken},
-        {"key for a chain", {good.key, good.key}, Fault::Broken},
-        {"parameters for a chain", {parameters, good.key}, Fault::Broken},
+        {"truncated chain",
+         {good.chain.substr(0, good.chain.size() / 2), good.key},
+         Fault::Damaged},
+        {"key for a chain", {good.key, good.key}, Fault::Damaged},
+        {"parameters for a chain", {parameters, good.key}, Fault::Damaged},
         {"empty key", {good.chain, ""}, Fault::Missing},
-        {"truncated key", {good.chain, good.key.substr(0, good.key.size() / 2)}, Fault::Broken},
-        {"two keys", {good.chain, good.key + other.key}, Fault::Broken},
+        {"truncated key", {good.chain, good.key.substr(0, good.key.size() / 2)}, Fault::Damaged},
+        {"two keys", {good.chain, good.key + other.key}, Fault::Damaged},
         {"foreign pass phrase", {good.chain, encrypted}, Fault::Broken},
-        {"another's key", {good.chain, other.key}, Fault::Mismatch},
-        {"unrelated second certificate", {good.chain + other.chain, good.key}, Fault::Broken},
+        {"another's key", {good.chain, other.key}, Fault::Damaged},
+        {"unrelated second certificate", {good.chain + other.chain, good.key}, Fault::Damaged},
     };
     for (const Case& c : cases) {
         INFO(c.what);
@@ -126,10 +128,26 @@ TEST_CASE("Credentials: mod_md's states (mod_md.md 4.1)") {
     const Pair pair = make_pair({.names = {"a.org", "www.a.org"}});
     report = state({pair.chain, staple.key});
     CHECK(report.state == DomainState::Incomplete);  // a renewal heals it
-    CHECK_THAT(report.description, Catch::Contains("does not match its key"));
+    CHECK_THAT(report.description, Catch::StartsWith("certificate(rsa) is damaged: ") &&
+                                       Catch::Contains("privkey.pem"));
+    // So it does here, where mod_md has state 4 and does nothing more.
     report = state({pair.chain, "-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----\n"});
-    CHECK(report.state == DomainState::Error);
-    CHECK_THAT(report.description, Catch::StartsWith("error initializing"));
+    CHECK(report.state == DomainState::Incomplete);
+    // What cannot be read at all is for somebody to see to.
+    {
+        const TempDir dir;
+        auto store = open_store(dir / "md");
+        std::filesystem::create_directories(dir / "md/domains/a.org/pubcert.pem");
+        report = evaluate_state(domain, load_credentials(*store, Group::Domains, "a.org", {{}}));
+        CHECK(report.state == DomainState::Error);
+        CHECK_THAT(report.description, Catch::StartsWith("error initializing certificate(rsa): ") &&
+                                           Catch::Contains("pubcert.pem"));
+    }
+    // A renewal does not heal an administrator's files.
+    Domain with_files = domain;
+    with_files.certificate_files = {"/c.pem"};
+    CHECK(evaluate_state(with_files, {load_one({pair.chain, staple.key})}).state ==
+          DomainState::Error);
 
     // The first slot that fails decides.
     CHECK(evaluate_state(domain, {load_one(pair), load_one({"", ""})}).state ==

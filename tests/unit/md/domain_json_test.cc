@@ -151,6 +151,9 @@ TEST_CASE("md.json: one key spec is an object, several are an array (310_209)") 
     CHECK(text.find("\"privkey\": {\n    \"type\": \"RSA\",\n    \"bits\": 4096\n  }") !=
           std::string::npos);
     CHECK(domain_from_json(text).value().domain.private_keys == stored.domain.private_keys);
+    stored.domain.private_keys = {{KeySpec::Type::Rsa, 0, ""}};  // "RSA": mod_md fills it in
+    CHECK(domain_to_json(stored).find("\"type\": \"RSA\",\n    \"bits\": 2048") !=
+          std::string::npos);
 }
 
 TEST_CASE("md.json: forms of older versions are read") {

@@ -125,6 +125,31 @@ TEST_CASE("ARI: a CA that fails to advise is asked again after hours, and nothin
     CHECK(world.ca.certificates_made == 2);
 }
 
+TEST_CASE("ARI: advice and jobs are written to domains/ by who holds the store's lock") {
+    World world({acme_domain({name})});
+    Advice advice;
+    advice.give(world.ca);
+    advice.start = world.clock.now() + day * 10;
+    advice.end = advice.start + day;
+    world.settings.message_command = "/m";  // its events keep a job in domains/
+    world.restart();
+    world.live(day * 2);
+    CHECK(world.store.has(Group::Domains, name, "ari.json"));
+    CHECK(world.store.unlocked_writes.empty());
+
+    // While another process has it, the CA is asked all the same.
+    const auto stored = *take(world.store.load(Group::Domains, name, "ari.json"));
+    const size_t asked = advice.asked.size();
+    world.store.is_locked = true;
+    world.live(day * 2);
+    CHECK(advice.asked.size() > asked);
+    CHECK(*take(world.store.load(Group::Domains, name, "ari.json")) == stored);
+    CHECK(world.store.unlocked_writes.empty());
+    world.store.is_locked = false;
+    world.live(day * 2);
+    CHECK(*take(world.store.load(Group::Domains, name, "ari.json")) != stored);
+}
+
 TEST_CASE("ARI: off, the CA is not asked and told nothing") {
     Domain domain = acme_domain({name});
     domain.renew_via_ari = false;

@@ -258,26 +258,56 @@ TEST_CASE("installed and errored: a failure is noted and changes nothing") {
     CHECK(world.job(name)->last.detail == "no");
 }
 
-TEST_CASE("renewed and installed: once a day, by the log that goes on over attempts") {
+TEST_CASE("renewed and installed: once for each set, however soon the next one comes") {
     EventWorld world;
     world.run();
-    world.clock.move(hours{2});
-    REQUIRE(world.engine->renew_now(name));
-    world.run();
-    CHECK(world.ca.certificates_made == 2);
-    CHECK(world.count(renewing) == 2);
-    CHECK(world.count(renewed) == 1);
-    CHECK(world.count(installed) == 1);
-    world.live(day);
-    REQUIRE(world.engine->renew_now(name));
-    world.run();
-    CHECK(world.ca.certificates_made == 3);
-    CHECK(world.count(renewed) == 2);
-    CHECK(world.count(installed) == 2);
+    for (int set = 2; set <= 4; ++set) {
+        world.clock.move(minutes{set == 4 ? 5 : 120});
+        REQUIRE(world.engine->renew_now(name));
+        world.run();
+        CHECK(world.ca.certificates_made == set);
+        CHECK(world.count(renewing) == std::min(set, 3));  // hourly, whatever comes of it
+        CHECK(world.count(notify) == set);
+        CHECK(world.count(renewed) == set);
+        CHECK(world.count(installed) == set);
+        world.restart();
+        world.run();
+        CHECK(world.count(installed) == set);
+    }
     world.clock.move(-day * 400);  // a clock that went back keeps nothing away
     REQUIRE(world.engine->renew_now(name));
     world.run();
     CHECK(world.count(renewing) == 4);
+}
+
+TEST_CASE("renewed and installed: certificates of hours are all told of, for a month") {
+    EventWorld world;
+    world.ca.lifetime = hours{6};
+    world.live(day * 30);
+    CHECK(world.ca.certificates_made > 150);
+    CHECK(world.count(renewed) == world.ca.certificates_made);
+    CHECK(world.count(installed) == world.ca.certificates_made);
+}
+
+TEST_CASE("renewed and installed: not again within a day for the same set") {
+    FakeClock clock(noon);
+    FakeCommands commands;
+    EngineSettings settings;
+    settings.message_command = "/m x";
+    const Domain domain = acme_domain({name});
+    const Events events(commands, clock, settings, {});
+    Job job;
+    job.note(noon, "finished", "", "");
+    for (const EventKind kind : {EventKind::Renewed, EventKind::Installed}) {
+        CHECK(events.raise({kind}, domain, job));
+        CHECK(events.raise({kind}, domain, job));
+    }
+    CHECK(commands.lines() == Lines{renewed, installed});
+    job.note(clock.now(), "starting", "", "");  // an attempt that has made no set yet
+    CHECK(events.is_too_soon({EventKind::Renewed}, job));
+    job.note(clock.now(), "finished", "", "");
+    CHECK_FALSE(events.is_too_soon({EventKind::Renewed}, job));
+    CHECK_FALSE(events.is_too_soon({EventKind::Installed}, job));
 }
 
 TEST_CASE("expiring: once a day for who is not renewed here, over restarts, until the end") {
@@ -382,4 +412,12 @@ TEST_CASE("A job's log keeps what limits events") {
     CHECK(job.log.size() == Job::log_max);
     CHECK(job.log.back().type == "message-expiring");
     CHECK(job.log.front().detail == "499");
+    // The newest of each kind does, older ones give way.
+    for (int i = 0; i < 500; ++i) job.note(noon, "message-renewed", "", "");
+    job.note(noon, "finished", "", "");
+    for (int i = 0; i < 500; ++i) job.note(noon, "notify-error", "", "");
+    for (const char* type : {"message-renewed", "finished", "message-expiring"}) {
+        CHECK(count_log(job, type) == 1);
+    }
+    CHECK(count_log(job, "notify-error") == static_cast<int>(Job::log_max) - 3);
 }

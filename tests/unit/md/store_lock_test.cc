@@ -135,8 +135,18 @@ TEST_CASE("A store that another process has locked opens, and is not cleared up"
     write_text(leftover, "x");
     {
         OtherProcess httpd(dir / "md/store.lock");
-        (void)open_locking(dir / "md", files, clock);
+        auto store = open_locking(dir / "md", files, clock);
         CHECK(std::filesystem::exists(leftover));
+        // A start asks again at once, and has waited enough; later on it is waited for.
+        for (const int wait : {0, 5}) {
+            const base::Time start = clock.time;
+            const auto refused = store->hold();
+            REQUIRE_FALSE(refused.ok());
+            CHECK((refused.error().detail.find("not free within") != std::string::npos) ==
+                  (wait > 0));
+            CHECK(clock.time - start >= std::chrono::seconds{wait});
+            CHECK(clock.time - start < std::chrono::seconds{wait + 1});
+        }
     }
     (void)open_locking(dir / "md", files, clock);
     CHECK_FALSE(std::filesystem::exists(leftover));
