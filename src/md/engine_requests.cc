@@ -142,7 +142,9 @@ Outcome<void> Engine::revoke(Visit& visit, Transport& transport, RevocationReaso
         const std::lock_guard lock(mutex_);
         visit.entry.revoked = visit.revoked;
     }
-    auto saved = save_revoked(store_, domain.name, visit.revoked);
+    const auto lock = store_.hold();  // for domains/
+    auto saved =
+        lock.ok() ? save_revoked(store_, domain.name, visit.revoked) : Outcome<void>(lock.error());
     return done ? saved : done;
 }
 
