@@ -388,16 +388,24 @@ def test_every_domain_is_told_of_once_with_the_configured_words(acme, backend, f
     assert is_verified(front, ca, "one.test") and len(told.read_text().splitlines()) == 2
 
 
-def test_must_staple_asked_for_or_given_up_makes_a_new_certificate(acme, backend):
+def test_must_staple_makes_a_new_certificate_and_no_storm_if_the_ca_ignores_it(acme, backend):
     ca, front = acme([managed(backend, "one.test")])
     wait_for_certificate(front, ca, "one.test")
-    orders = ca.orders()
-    for md in ({"must_staple": True}, ):
-        front.restart(md=md)
-        wait_until(lambda: ca.orders() > orders, f"a new order; log:\n{front.log}", 30)
-        wait_until(lambda: "renewal" not in front.status("one.test") or
-                   front.status("one.test")["renewal"].get("finished"), "its end", 30)
+    orders, old = ca.orders(), serial(front, "one.test")
+    front.restart(md={"must_staple": True, "check_interval": "1s"})
+    wait_until(lambda: serial(front, "one.test") != old, f"a new one; log:\n{front.log}", 30)
     assert front.status("one.test")["must-staple"] is True
+    # Pebble does not know it: said, and asked for again the next day.
+    wait_until(lambda: "next-run" in renewal(front, "one.test"), "rest")
+    assert "and the CA's certificate has it off" in front.log
+    state = front.status("one.test")
+    assert state["state"] == 1 and "must-staple" in state["state-descr"]
+    front.restart()
+    wait_until(lambda: front.status("one.test")["state"] == 1, "a status")
+    assert ca.orders() == orders + 1
+    # Given up, what is there is good.
+    front.restart(md={"must_staple": False})
+    assert front.status("one.test")["state"] == 2 and ca.orders() == orders + 1
 
 
 def test_a_renewed_set_that_waits_is_shown_beside_the_one_that_is_served(acme, backend):

@@ -44,7 +44,7 @@ protocol = "https"
 address = "*:8080"
 protocol = "http"
 )";
-        for (const std::string& hosts : sites) {
+        for (const std::string& hosts : sites.empty() ? Names{"\"unrelated.org\""} : sites) {
             text += "[[site]]\nhosts = [" + hosts + "]\nbackend = \"127.0.0.1:3000\"\n";
         }
         text += "[md]\nport_map = [\"80:8080\", \"443:8443\"]\n";
@@ -66,7 +66,7 @@ protocol = "http"
 
     /// A member of a domain's md.json, as JSON; "" if it is not there.
     std::string value(const std::string& domain, const std::string& pointer) {
-        const auto bytes = store_->load(md::Group::Domains, domain, "md.json");
+        auto bytes = store_->load(md::Group::Domains, domain, "md.json");
         REQUIRE(bytes.ok());
         REQUIRE(bytes->has_value());
         const md::Json json = md::Json::parse(bytes->value());
@@ -106,10 +106,13 @@ TEST_CASE(
     "domains: names keep their order, without duplicates; punycode, wildcards (100_009..012)") {
     Starts starts;
     starts.start({"\"a.org\""},
-                 {R"(names = ["a.org", "C.org", "b.org", "c.org.", "xn--bcher-kva.org", "*.w.org"]
+                 {R"(names = ["a.org", "C.org", "b.org", "xn--bcher-kva.org", "*.w.org"]
 challenge_dns01 = "/bin/true")"});
     CHECK(starts.value("a.org", "/domains") ==
           R"(["a.org","c.org","b.org","xn--bcher-kva.org","*.w.org"])");
+    // Where mod_md drops the second one silently.
+    CHECK_THAT(told(with_names(R"("a.example.org", "A.example.org.")")),
+               Catch::Contains("\"a.example.org\" stands here twice"));
 }
 
 TEST_CASE("domains: the same names, and overlaps in all directions, are refused (100_003, 007)") {
@@ -245,7 +248,6 @@ TEST_CASE("external accounts: files that do not hold them are refused (750_002, 
     CHECK(file(R"({"kid": "kid", "hmac": "aG1hYw"})").empty());
     CHECK_THAT(told(with_md(R"(external_account_binding = ["kid", "not base64!"])")),
                Catch::Contains("base64url"));
-    CHECK_FALSE(told(with_md(R"(external_account_binding = [" ", "aG1hYw"])")).empty());
     CHECK_FALSE(told(with_md(R"(external_account_binding = ["", "aG1hYw"])")).empty());
 }
 
