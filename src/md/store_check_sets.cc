@@ -198,7 +198,7 @@ void StoreChecker::check_staged_set(const std::string& name, const std::string& 
     for (const Slot& slot :
          load_credentials(store_, Group::Staging, name, stored->domain.key_specs())) {
         // One of the two alone is a renewal that is under way.
-        if (slot.fault != Slot::Fault::Mismatch && slot.fault != Slot::Fault::Broken) continue;
+        if (slot.fault != Slot::Fault::Damaged && slot.fault != Slot::Fault::Broken) continue;
         const std::string chain = path + "/" + chain_file(slot.spec);
         if (!has_secret_ || is_told(path + "/" + key_file(slot.spec)) || is_told(chain)) {
             continue;
