@@ -11,7 +11,7 @@ TABLES = ("docs/acceptance.md", "docs/store-faults.md")
 REFERENCE = re.compile(r"`(\w+\.py)::(\w+)`|`(\w+\.cc): ([^`]+)`")
 LITERALS = r'((?:"(?:[^"\\]|\\.)*"\s*)+)'
 # What may stand where no test is named.
-REASONS = ("not applicable: ", "with stapling", "with tailscale: ", "with etcd")
+REASONS = ("not applicable: ", "with stapling", "with etcd")
 
 
 def tests_of(path):
