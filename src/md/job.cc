@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/ip_address.h"
 #include "base/log.h"
 #include "md/credentials.h"
 #include "md/domain_json.h"
@@ -21,7 +22,7 @@ Json subproblems_to_json(const std::vector<Subproblem>& subproblems) {
         json["type"] = sub.type;
         json["detail"] = sub.detail;
         if (!sub.identifier.empty()) {
-            json["identifier"]["type"] = "dns";
+            json["identifier"]["type"] = base::is_ip_address(sub.identifier) ? "ip" : "dns";
             json["identifier"]["value"] = sub.identifier;
         }
         array.push_back(std::move(json));

@@ -102,6 +102,16 @@ TEST_CASE("job.json: byte for byte, and back (mod_md.md 3.6)") {
     CHECK(job_to_json(loaded->value(), true) == text);
 }
 
+TEST_CASE("job.json: the identifier of a subproblem has its type (RFC 8738)") {
+    Job job;
+    job.name = "2001:db8::1";
+    job.last = of_type("rejectedIdentifier");
+    job.last.subproblems = {{"urn:x", "because", "2001:db8::1"}};
+    const std::string text = job_to_json(job, false);
+    CHECK(text.find("\"type\": \"ip\"") != std::string::npos);
+    CHECK(text.find("\"dns\"") == std::string::npos);
+}
+
 TEST_CASE("job.json: a new job says no more than it knows") {
     Job job;
     job.name = "a.org";
