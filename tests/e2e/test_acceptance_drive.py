@@ -418,9 +418,15 @@ def test_a_renewed_set_that_waits_is_shown_beside_the_one_that_is_served(acme, b
     waiting = wait_until(lambda: renewal(front, "one.test").get("cert", {}).get("P-256"),
                          f"a staged certificate; log:\n{front.log}", 30)
     assert int(waiting["serial"], 16) != served == serial(front, "one.test")
-    with Client(("127.0.0.1", front.https), tls="one.test", context=tls_context()) as client:
-        body = client.exchange(target="/.httpd/certificate-status", host="one.test").body
-    status = json.loads(body)
+
+    def certificate_status():
+        with Client(("127.0.0.1", front.https), tls="one.test", context=tls_context()) as client:
+            answer = client.exchange(target="/.httpd/certificate-status", host="one.test")
+        return json.loads(answer.body)
+
+    # The workers get it a moment after the admin listener has it.
+    wait_until(lambda: certificate_status().get("renewal", {}).get("cert"), "it on the site, too")
+    status = certificate_status()
     assert int(status["P-256"]["serial"], 16) == served
     assert status["renewal"]["cert"]["P-256"] == {
         key: waiting[key] for key in ("valid", "serial", "sha256-fingerprint")}
