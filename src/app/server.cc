@@ -90,7 +90,8 @@ bool Server::open_store() {
     transport.user_agent = setup_->engine.user_agent;
     engine_ = std::make_unique<md::Engine>(
         setup_->engine, setup_->domains, *store_, files_, clock_, random_,
-        [transport] { return md::make_curl_transport(transport); }, bridge_, bridge_, commands_);
+        [transport] { return md::make_curl_transport(transport); }, bridge_, bridge_, commands_,
+        keys_);
     if (const auto loaded = engine_->load(); !loaded) {
         base::log_error("app", directory, "{}", loaded.error().message());
         return false;

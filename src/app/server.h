@@ -70,6 +70,7 @@ class Server final : public StatusSource, public Actions {
     base::SystemRandom random_;
     md::SystemFiles files_;
     md::SpawnedCommands commands_;
+    md::FreshKeys keys_;
     base::Time started_{};
     base::Time tickets_rotated_{};
 

@@ -72,6 +72,22 @@ Outcome<void> check_configuration(const Directory& directory, const Domain& doma
     return {};
 }
 
+/// The disk or a limit of this machine is in the way, not what the file holds.
+bool is_unreadable_now(const Problem& problem) {
+    switch (problem.status) {
+        case EIO:
+        case ESTALE:
+        case EACCES:
+        case EPERM:
+        case EMFILE:
+        case ENFILE:
+        case ENOMEM:
+            return true;
+        default:
+            return false;
+    }
+}
+
 /// Says which setting the CA does not like.
 Problem explain(Problem problem) {
     if (is_acme_error(problem, "invalidContact") || is_acme_error(problem, "unsupportedContact")) {
@@ -256,13 +272,16 @@ std::mutex& AccountRegistry::mutex_for(const std::string& prefix) {
     return *mutex;
 }
 
-/// Local accounts that fit (mod_md.md 5.4, match rule), the preferred one first.
+/// Local accounts that fit (mod_md.md 5.4, match rule), the preferred one first. `unreadable`
+/// becomes why one cannot be read now: it is no reason to register another.
 std::vector<Account> AccountRegistry::candidates(const std::string& ca_url, const Domain& domain,
-                                                 const std::string& preferred) {
+                                                 const std::string& preferred,
+                                                 std::optional<Problem>& unreadable) {
     std::vector<Account> found;
     auto ids = store_.names(Group::Accounts);
     if (!ids) {
         base::log_warn("md", domain.name, "accounts: {}", ids.error().message());
+        unreadable = ids.error();
         return found;
     }
     for (const std::string& id : *ids) {
@@ -271,6 +290,7 @@ std::vector<Account> AccountRegistry::candidates(const std::string& ca_url, cons
         if (!account) {
             base::log_warn("md", domain.name, "account {} is not used: {}", id,
                            account.error().message());
+            if (is_unreadable_now(account.error())) unreadable = account.error();
             continue;
         }
         if (!*account || (*account)->status != "valid" || (*account)->ca_url != ca_url ||
@@ -284,7 +304,8 @@ std::vector<Account> AccountRegistry::candidates(const std::string& ca_url, cons
 }
 
 std::string AccountRegistry::known_for(const std::string& ca_url, const Domain& domain) {
-    const std::vector<Account> known = candidates(ca_url, domain, "");
+    std::optional<Problem> unreadable;
+    const std::vector<Account> known = candidates(ca_url, domain, "", unreadable);
     return known.empty() ? std::string() : known.front().id;
 }
 
@@ -313,7 +334,9 @@ Outcome<AccountRegistry::Verdict> AccountRegistry::validate(AcmeClient& client, 
         status = string_at(*json, {"status"});
         if (status == "deactivated" || status == "revoked") verdict = Verdict::Refused;
     }
-    if (verdict == Verdict::Usable) return verdict;
+    // One that the CA has lost is registered anew with its key, and stays a candidate until that is
+    // done: a process that ends in between must not make another.
+    if (verdict != Verdict::Refused) return verdict;
     account.status = status;
     if (auto saved = save(account); !saved) return saved.error();
     return verdict;
@@ -325,7 +348,8 @@ Outcome<std::optional<Account>> AccountRegistry::find_usable(AcmeClient& client,
                                                              const std::string& preferred,
                                                              std::optional<Account>& forgotten) {
     std::string refused;
-    for (Account& account : candidates(client.directory().url, domain, preferred)) {
+    std::optional<Problem> unreadable;
+    for (Account& account : candidates(client.directory().url, domain, preferred, unreadable)) {
         auto verdict = validate(client, account);
         if (!verdict) return verdict.error();
         switch (*verdict) {
@@ -342,6 +366,7 @@ Outcome<std::optional<Account>> AccountRegistry::find_usable(AcmeClient& client,
                 break;
         }
     }
+    if (unreadable) return *unreadable;
     if (!refused.empty() && !forgotten) {
         // faults.md CA-18: somebody closed it on purpose. Told once, with a day to think about it;
         // the next attempt finds no account and registers one.
@@ -390,9 +415,11 @@ Outcome<Account> AccountRegistry::begin_registration(const Directory& directory,
     for (const std::string& candidate : *ids) {
         if (!candidate.starts_with(prefix)) continue;
         auto marker = store_.load(Group::Accounts, candidate, pending_file);
+        if (!marker && is_unreadable_now(marker.error())) return marker.error();
         if (!marker || !*marker || **marker != pending) continue;
         auto account = store_.load(Group::Accounts, candidate, account_file);
         auto pem = store_.load(Group::Accounts, candidate, key_file_name);
+        if (!pem && is_unreadable_now(pem.error())) return pem.error();
         if (!account || *account || !pem || !*pem) continue;
         auto read = AccountKey::from_pem(**pem);
         if (!read) continue;

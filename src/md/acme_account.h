@@ -96,7 +96,8 @@ class AccountRegistry {
     Outcome<void> save(const Account& account);
     void show(const Account& account);
     std::vector<Account> candidates(const std::string& ca_url, const Domain& domain,
-                                    const std::string& preferred);
+                                    const std::string& preferred,
+                                    std::optional<Problem>& unreadable);
     Outcome<Verdict> validate(AcmeClient& client, Account& account);
     Outcome<std::optional<Account>> find_usable(AcmeClient& client, const Domain& domain,
                                                 const std::string& preferred,

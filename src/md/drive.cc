@@ -157,6 +157,7 @@ Outcome<void> Drive::issue(AcmeClient& client, const KeySpec& spec,
          .domain = domain_,
          .challenge_types = challenge_types,
          .dns01 = parts_.dns01,
+         .keys = parts_.keys,
          .profile = profile,
          .replaces = replaced_by(client.directory(), spec),
          .report = [this](std::string_view activity) { report(activity); },
@@ -174,7 +175,7 @@ std::string Drive::replaced_by(const Directory& directory, const KeySpec& spec) 
     const std::vector<Slot> slots =
         load_credentials(parts_.store, Group::Domains, domain_.name, {spec});
     const Slot& slot = slots.front();
-    return slot.certificate ? ari_certificate_id(slot.certificate->leaf) : "";
+    return slot.certificate ? ari_certificate_id(*slot.certificate) : "";
 }
 
 /// Whether an earlier attempt got as far as this. A chain that cannot be used is in the way.

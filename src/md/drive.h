@@ -13,6 +13,7 @@
 #include "md/domain_json.h"
 #include "md/event.h"
 #include "md/job.h"
+#include "md/key_factory.h"
 #include "md/ports.h"
 #include "md/store.h"
 #include "md/transport.h"
@@ -30,6 +31,7 @@ class Drive {
         AccountRegistry& accounts;
         const EngineSettings& settings;
         const Dns01& dns01;
+        KeyFactory& keys;
         const Events& events;
     };
     /// Told of each change of the job.

@@ -19,6 +19,9 @@ namespace {
 constexpr base::Duration sleep_slice = std::chrono::milliseconds{200};
 /// A thread without work looks at the clock so often: wall time may have jumped (faults.md PR-15).
 constexpr base::Duration idle_max = std::chrono::seconds{60};
+constexpr base::Duration failure_wait_max = std::chrono::hours{36};  // a day and its jitter (job.h)
+constexpr base::Duration pause_max = std::chrono::hours{24};         // of a CA's Retry-After
+constexpr base::Duration replan_slack = std::chrono::hours{1};
 
 const std::string& ca_of(const StoredDomain& stored) {
     static const std::string none;
@@ -54,7 +57,8 @@ std::vector<Slot> Engine::without_texts(std::vector<Slot> slots) {
 
 Engine::Engine(EngineSettings settings, std::vector<Domain> domains, Store& store, Files& files,
                base::Clock& clock, base::Random& random, TransportFactory transports,
-               ChallengePort& challenges, CertificatePort& certificates, Commands& commands)
+               ChallengePort& challenges, CertificatePort& certificates, Commands& commands,
+               KeyFactory& keys)
     : settings_(std::move(settings)),
       domains_(std::move(domains)),
       store_(store),
@@ -65,7 +69,8 @@ Engine::Engine(EngineSettings settings, std::vector<Domain> domains, Store& stor
       challenge_port_(challenges),
       certificate_port_(certificates),
       accounts_(store),
-      commands_(commands) {}
+      commands_(commands),
+      keys_(keys) {}
 
 Engine::~Engine() {
     stop();
@@ -97,6 +102,12 @@ Outcome<void> Engine::load() {
             may_depend_on_settings(entry->job->last)) {
             entry->job->next_run.reset();
         }
+        if (entry->job && correct_times(*entry->job, now) && lock.ok()) {
+            const Group group = entry->is_announcing ? Group::Domains : Group::Staging;
+            if (auto saved = save_job(store_, group, *entry->job); !saved) {
+                base::log_warn("md", name, "{}", saved.error().message());
+            }
+        }
         entry->renewal_infos = load_renewal_info(store_, name);
         entry->revoked = load_revoked(store_, name);
         entry->next_visit = now + settings_.initial_delay;
@@ -105,7 +116,8 @@ Outcome<void> Engine::load() {
             entry->next_visit = std::max(entry->next_visit, *entry->job->next_run);
         }
         publish(*entry);
-        queue_.emplace(entry->next_visit, entry.get());
+        entry->number = entries_.size();
+        queue_.insert(entry.get());
         entries_.push_back(std::move(entry));
     }
     accounts_.load(domains_);
@@ -169,11 +181,49 @@ void Engine::work() {
     transports_.erase(transport.get());
 }
 
+/// The longest wait of any plan: of a failure, a regular check, a set that is not valid yet.
+base::Duration Engine::wait_max() const {
+    return std::max({failure_wait_max, settings_.check_interval * 2, settings_.initial_delay,
+                     settings_.activation_delay + clock_skew_max}) +
+           replan_slack;
+}
+
+/// What lies further ahead than anything is ever planned was planned by a clock that was wrong, and
+/// has been set back since (faults.md PR-15): it must not wait until that time comes. The CA may
+/// have asked for a pause, which is a day at most.
+bool Engine::correct_times(Job& job, base::Time now) const {
+    bool is_changed = false;
+    if (job.last_run && *job.last_run > now) {
+        job.last_run = now;
+        is_changed = true;
+    }
+    if (job.next_run && *job.next_run > now + wait_max()) {
+        job.next_run = now + pause_max;
+        is_changed = true;
+    }
+    return is_changed;
+}
+
+/// Brings forward the visits that correct_times() is about.
+void Engine::replan(base::Time now) {
+    while (!queue_.empty() && (*queue_.rbegin())->next_visit > now + wait_max()) {
+        Entry* entry = *queue_.rbegin();
+        queue_.erase(entry);
+        entry->next_visit = now;
+        if (entry->job) {
+            (void)correct_times(*entry->job, now);  // goes to disk with the next change
+            if (entry->job->next_run) entry->next_visit = *entry->job->next_run;
+        }
+        queue_.insert(entry);
+    }
+}
+
 /// The domain that is due first and whose CA has a thread left for it.
 Engine::Entry* Engine::take_due(base::Time now) {
+    replan(now);
     const int per_ca_max = std::max(settings_.domains_in_parallel / 2, 1);
-    for (auto at = queue_.begin(); at != queue_.end() && at->first <= now; ++at) {
-        Entry* entry = at->second;
+    for (auto at = queue_.begin(); at != queue_.end() && (*at)->next_visit <= now; ++at) {
+        Entry* entry = *at;
         int& running = running_per_ca_[ca_of(entry->stored)];
         if (running >= per_ca_max) continue;
         ++running;
@@ -186,11 +236,10 @@ Engine::Entry* Engine::take_due(base::Time now) {
 
 /// How long nothing becomes due. What is due and waits for its CA's turn is woken by give_back().
 std::optional<base::Duration> Engine::until_next(base::Time now) const {
-    const auto next = queue_.upper_bound({now, nullptr});
-    for (auto at = next; at != queue_.end(); ++at) {
-        if (at->first > now) return at->first - now;
-    }
-    return std::nullopt;
+    const auto next = std::find_if(queue_.begin(), queue_.end(),
+                                   [&](const Entry* entry) { return entry->next_visit > now; });
+    if (next == queue_.end()) return std::nullopt;
+    return (*next)->next_visit - now;
 }
 
 void Engine::give_back(Entry& entry, base::Time next_visit) {
@@ -199,7 +248,7 @@ void Engine::give_back(Entry& entry, base::Time next_visit) {
         entry.running = false;
         entry.driving = false;
         entry.next_visit = entry.requests.any() ? base::Time::min() : next_visit;
-        queue_.emplace(entry.next_visit, &entry);
+        queue_.insert(&entry);
         --running_per_ca_[ca_of(entry.stored)];
     }
     wake_.notify_one();
@@ -229,7 +278,7 @@ size_t Engine::run_due() {
 std::optional<base::Time> Engine::next_due() const {
     const std::lock_guard lock(mutex_);
     if (queue_.empty()) return std::nullopt;
-    return queue_.begin()->first;
+    return (*queue_.begin())->next_visit;
 }
 
 /// Hands over what the domain has. Called without the mutex by whoever works on the entry.

@@ -34,6 +34,7 @@
 #include "md/event.h"
 #include "md/files.h"
 #include "md/job.h"
+#include "md/key_factory.h"
 #include "md/ports.h"
 #include "md/renewal_info.h"
 #include "md/revocation.h"
@@ -65,7 +66,8 @@ class Engine {
     /// (match.h).
     Engine(EngineSettings settings, std::vector<Domain> domains, Store& store, Files& files,
            base::Clock& clock, base::Random& random, TransportFactory transports,
-           ChallengePort& challenges, CertificatePort& certificates, Commands& commands);
+           ChallengePort& challenges, CertificatePort& certificates, Commands& commands,
+           KeyFactory& keys);
     ~Engine();
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
@@ -129,6 +131,7 @@ class Engine {
         std::vector<RevokedCertificate> revoked;  // among what is served
         base::Time next_visit{};
         base::Time job_saved{};  // when the job last went to disk
+        size_t number = 0;       // in the order of the configuration
         bool running = false;
         Requests requests;
         bool is_answering = false;  // a visit that sees to requests is under way
@@ -136,6 +139,12 @@ class Engine {
         std::string request_error;
         base::Time contacts_due{};  // when the CA is told a changed contact; max(): it knows
         bool driving = false;
+    };
+    /// By next_visit, which does not change while an entry is queued; then as configured.
+    struct Sooner {
+        bool operator()(const Entry* a, const Entry* b) const {
+            return std::pair(a->next_visit, a->number) < std::pair(b->next_visit, b->number);
+        }
     };
     /// What a visit works on: a copy, written back step by step.
     struct Visit {
@@ -152,6 +161,9 @@ class Engine {
     // Scheduling.
     void work();
     Entry* take_due(base::Time now);
+    base::Duration wait_max() const;
+    bool correct_times(Job& job, base::Time now) const;
+    void replan(base::Time now);
     void give_back(Entry& entry, base::Time next_visit);
     std::optional<base::Duration> until_next(base::Time now) const;
     void run(Entry& entry, Transport& transport);
@@ -220,13 +232,14 @@ class Engine {
     CertificatePort& certificate_port_;
     AccountRegistry accounts_;
     Commands& commands_;
+    KeyFactory& keys_;
     std::stop_source stop_;  // ends commands
     const Events events_{commands_, clock_, settings_, stop_.get_token()};
 
     mutable std::mutex mutex_;
     std::condition_variable wake_;
-    std::vector<std::unique_ptr<Entry>> entries_;    // the vector itself: constant after load()
-    std::set<std::pair<base::Time, Entry*>> queue_;  // those that no thread works on
+    std::vector<std::unique_ptr<Entry>> entries_;  // the vector itself: constant after load()
+    std::set<Entry*, Sooner> queue_;               // those that no thread works on
     std::map<std::string, int> running_per_ca_;
     std::set<Transport*> transports_;  // of the threads, to cancel
     std::vector<std::thread> threads_;

@@ -15,6 +15,8 @@ namespace {
 
 /// A CA without renewal information is not asked for its directory more often.
 constexpr base::Duration no_service_interval = std::chrono::hours{24};
+constexpr base::Duration look_wait_max =
+    std::chrono::hours{25};  // a day (renewal_info.h) and slack
 
 const RenewalInfo* info_of(const std::vector<RenewalInfo>& infos, const std::string& id) {
     const auto found = std::find_if(infos.begin(), infos.end(), [&](const RenewalInfo& info) {
@@ -41,11 +43,13 @@ void Engine::ask_for_renewal_info(Visit& visit, Transport& transport) {
     bool has_asked = false;
     for (const Slot& slot : visit.served) {
         if (!slot.certificate || slot.certificate->fallback) continue;
-        const std::string id = ari_certificate_id(slot.certificate->leaf);
+        const std::string id = ari_certificate_id(*slot.certificate);
         if (id.empty()) continue;
         const RenewalInfo* former = info_of(visit.renewal_infos, id);
         const base::Time now = clock_.now();
-        if (former != nullptr && former->next_look > now) {
+        // Further ahead than any CA can ask for: planned by a clock that was wrong.
+        const bool is_planned = former != nullptr && former->next_look <= now + look_wait_max;
+        if (is_planned && former->next_look > now) {
             infos.push_back(*former);
             continue;
         }
@@ -75,6 +79,10 @@ void Engine::ask_for_renewal_info(Visit& visit, Transport& transport) {
                             base::escape_for_log(fetched.error().message()));
         }
         infos.push_back(std::move(info));
+    }
+    if (opened && !opened->ok()) {  // nor does the CA want to be asked for the others
+        const base::Time again = next_look_after(opened->error(), clock_.now());
+        for (RenewalInfo& info : infos) info.next_look = std::max(info.next_look, again);
     }
     const bool is_same = !has_asked && infos.size() == visit.renewal_infos.size();
     visit.renewal_infos = std::move(infos);

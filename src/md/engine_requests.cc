@@ -40,9 +40,9 @@ Outcome<void> Engine::request(const std::string& name, const std::function<void(
         }
         ask(entry.requests);
         if (!entry.running) {
-            queue_.erase({entry.next_visit, &entry});
+            queue_.erase(&entry);
             entry.next_visit = base::Time::min();
-            queue_.emplace(entry.next_visit, &entry);
+            queue_.insert(&entry);
         }
     }
     wake_.notify_one();

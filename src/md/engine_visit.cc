@@ -33,10 +33,11 @@ base::Time whole_seconds(base::Time time) {
 
 /// Files that could not be read are looked at again: the disk may be back, or their mode mended.
 void Engine::look_again(Visit& visit) {
+    const auto is_broken = [](const Slot& slot) { return slot.fault == Slot::Fault::Broken; };
+    if (std::none_of(visit.served.begin(), visit.served.end(), is_broken)) return;
     const Domain& domain = visit.stored.domain;
     std::vector<Slot> slots = load_live_credentials(store_, files_, domain);
-    const StateReport report = evaluate_state(domain, slots);
-    if (report.state == DomainState::Error) return;
+    if (std::any_of(slots.begin(), slots.end(), is_broken)) return;
     auto stored = load_domain(store_, Group::Domains, domain.name, clock_.now());
     if (!stored) return;
     if (*stored) {
@@ -44,6 +45,7 @@ void Engine::look_again(Visit& visit) {
         visit.stored.ca_url = (*stored)->ca_url;
     }
     base::log_info("md", domain.name, "what is stored can be read again");
+    const StateReport report = evaluate_state(domain, slots);
     visit.stored.state = report.state;
     visit.stored.state_description = report.description;
     visit.served = without_texts(std::move(slots));
@@ -90,7 +92,7 @@ base::Time Engine::visit(Entry& entry, Transport& transport) {
 base::Time Engine::visit(Visit& visit, Transport& transport, bool requested) {
     const Domain& domain = visit.stored.domain;
     const base::Time now = clock_.now();
-    if (visit.stored.state == DomainState::Error) look_again(visit);
+    look_again(visit);
     const bool waits = visit.job.next_run && *visit.job.next_run > now;
     const base::Time renewal =
         visit.is_announcing ? renewal_beside_announcement(visit, now) : base::Time::max();
@@ -162,6 +164,7 @@ base::Time Engine::renew(Visit& visit, Transport& transport, bool requested) {
                  .accounts = accounts_,
                  .settings = settings_,
                  .dns01 = dns,
+                 .keys = keys_,
                  .events = events_},
                 visit.stored, job, [&](const Job&) { save(visit, false); });
     const auto outcome = drive.run(requested);
@@ -248,7 +251,11 @@ base::Time Engine::install_when_ready(Visit& visit) {
         save(visit, true);
         return now;
     }
-    const base::Time ready = visit.job.valid_from.value_or(now);
+    // Not later than it would be decided now: the clock may have been ahead when it was.
+    const base::Time ready = std::min(
+        visit.job.valid_from.value_or(now),
+        ready_at(visit.served, visit.stored.state, *staged, settings_.activation_delay, now));
+    visit.job.valid_from = ready;
     if (ready > now) {
         base::log_info("md", domain.name, "the new certificate is installed at {}",
                        base::format_rfc3339(ready));
@@ -285,7 +292,12 @@ Outcome<void> Engine::install(Visit& visit, const std::vector<Slot>& staged) {
         if (!moved) return moved;
     }
 
-    visit.served = without_texts(load_live_credentials(store_, files_, domain));
+    visit.served = load_live_credentials(store_, files_, domain);
+    // What was just written is served, also if it cannot be read back now.
+    for (size_t i = 0; !domain.is_static() && i < staged.size(); ++i) {
+        if (!visit.served[i].certificate) visit.served[i] = staged[i];
+    }
+    visit.served = without_texts(std::move(visit.served));
     const StateReport report = evaluate_state(domain, visit.served);
     if (auto stored = load_domain(store_, Group::Domains, domain.name, now); stored && *stored) {
         visit.stored.ca_account = (*stored)->ca_account;

@@ -282,12 +282,14 @@ Outcome<std::optional<std::string>> FileStore::load(Group group, const std::stri
                                                 path));
     }
     if (!is_encrypted_key(*bytes)) return std::optional<std::string>(std::move(*bytes));
+    if (auto known = keys_.find(*bytes)) return known;
     auto plain = decrypt_key(*bytes, secret_);
     if (!plain.ok()) {
         return make_problem(plain.error().status,
                             fmt::format("{}: {}; does {} belong to another store?", path,
                                         plain.error().detail, store_file));
     }
+    keys_.add(*bytes, *plain);
     return std::optional<std::string>(std::move(plain).value());
 }
 

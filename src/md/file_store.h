@@ -16,6 +16,7 @@
 
 #include "base/random.h"
 #include "md/files.h"
+#include "md/key_cache.h"
 #include "md/store.h"
 #include "md/store_lock.h"
 
@@ -112,6 +113,7 @@ class FileStore final : public Store {
     Files& files_;
     FileHandle root_;
     Secret secret_{};
+    KeyCache keys_;
     std::optional<StoreLocks> locks_;
     bool has_waited_ = false;  // in open(), in vain: the next hold() only looks
     std::mutex lock_mutex_;

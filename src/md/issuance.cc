@@ -126,8 +126,10 @@ bool Issuance::can_go_on(const KeySpec& spec) {
     if (!order_.key_file.empty() && order_.key_file != key_file(spec)) return false;
     // A CA that does not come to an end with it in a day has lost it; one kept on with it for ever
     // would keep the domain without a certificate.
-    const bool is_old = order_.created != base::Time{} &&
-                        parts_.client.clock().now() - order_.created > processing_max;
+    // Nor is it known how old one is that was made by a clock that has been set back since.
+    const base::Duration age = parts_.client.clock().now() - order_.created;
+    const bool is_old =
+        order_.created != base::Time{} && (age > processing_max || age < -clock_skew_max);
     if (order_.status == OrderStatus::Processing && is_old) return false;
     switch (order_.status) {
         case OrderStatus::Pending:
@@ -182,6 +184,7 @@ Outcome<void> Issuance::begin_authorization(ChallengeAnswers& answers, const Aut
     if ((*challenge)->status == "processing") return {};  // the CA was told before
     auto response = parts_.client.post((*challenge)->url, "{}");
     if (response) return {};
+    if (response.error().retry_after) return response.error();
     // Its answer may be lost, and the CA be looking right now: then the answers have to stay.
     auto now = fetch_authorization(parts_.client, one.url, names_);
     if (!now) return response.error();
@@ -200,6 +203,10 @@ Outcome<void> Issuance::await_authorizations(std::vector<Authorization> open) {
         std::vector<Authorization> still_open;
         std::vector<Authorization> refused;
         for (const Authorization& one : open) {
+            if (pause && failures > 0) {  // the CA asked for silence
+                still_open.push_back(one);
+                continue;
+            }
             auto now = fetch_authorization(parts_.client, one.url, names_);
             if (!now) {
                 if (!is_worth_another_look(now.error(), failures)) return now.error();
@@ -266,7 +273,7 @@ Outcome<std::string> Issuance::key_for(const KeySpec& spec) {
     if (!stored) {
         base::log_warn("md", name, "the key in staging is replaced: {}", stored.error().message());
     }
-    auto made = generate_key(spec);
+    auto made = parts_.keys.make(spec);
     if (!made) return made;
     auto saved = parts_.store.save_key(Group::Staging, name, key_file(spec), *made);
     if (!saved) return saved.error();
@@ -291,6 +298,7 @@ Outcome<void> Issuance::finalize(const KeySpec& spec) {
         order_dead_ = true;
         return sent;
     }
+    if (sent.error().retry_after) return sent;  // the next attempt looks at the order first
     // Whether the CA got it shows in the order; it is never sent twice on suspicion (faults.md
     // CA-32).
     Order now = order_;

@@ -10,6 +10,7 @@
 #include "md/acme_order.h"
 #include "md/challenge.h"
 #include "md/domain.h"
+#include "md/key_factory.h"
 #include "md/ports.h"
 #include "md/store.h"
 
@@ -26,6 +27,7 @@ class Issuance {
         const Domain& domain;
         const std::vector<std::string>& challenge_types;
         const Dns01& dns01;
+        KeyFactory& keys;
         std::string profile;   // as the CA spells it, or ""
         std::string replaces;  // RFC 9773 5: id of the certificate that is renewed, or ""
         Report report;

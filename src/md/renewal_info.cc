@@ -85,8 +85,13 @@ Outcome<RenewalInfo> fetch_renewal_info(AcmeClient& client, const std::string& c
     if (!url.ends_with('/')) url += '/';
     auto response = client.get(url + certificate_id);
     if (!response) return response.error();
-    return parse_renewal_info(response->body, certificate_id, former, client.retry_after(*response),
-                              client.clock().now(), random);
+    const auto wait = client.retry_after(*response);
+    auto info = parse_renewal_info(response->body, certificate_id, former, wait,
+                                   client.clock().now(), random);
+    if (info) return info;
+    Problem problem = std::move(info).error();
+    problem.retry_after = wait;  // also of an answer that is of no use
+    return problem;
 }
 
 base::Time next_look_after(const Problem& problem, base::Time now) {

@@ -6,6 +6,7 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
+#include <charconv>
 #include <climits>
 
 #include "base/text.h"
@@ -54,27 +55,6 @@ std::string issuer_uri(X509* certificate) {
     return uri;
 }
 
-std::string ari_id(X509* certificate) {
-    const ASN1_OCTET_STRING* key_id = X509_get0_authority_key_id(certificate);
-    if (key_id == nullptr) return "";
-    // The serial's DER without tag and length: two's complement, so that a number with the top bit
-    // set has a zero byte before it, which mod_md leaves out.
-    const ASN1_INTEGER* serial = X509_get0_serialNumber(certificate);
-    unsigned char* der = nullptr;
-    const int size = i2d_ASN1_INTEGER(serial, &der);
-    if (size < 2) return "";
-    // Serials have at most 20 octets (RFC 5280 4.1.2.2); longer lengths have more than one byte.
-    const int header = der[1] < 0x80 ? 2 : 2 + (der[1] & 0x7f);
-    std::string id;
-    if (header < size) {
-        id = base::base64url(
-                 {ASN1_STRING_get0_data(key_id), static_cast<size_t>(ASN1_STRING_length(key_id))}) +
-             "." + base::base64url({der + header, static_cast<size_t>(size - header)});
-    }
-    OPENSSL_free(der);
-    return id;
-}
-
 Json period(base::Time from, base::Time until) {
     Json json;
     json["from"] = base::format_http_date(from);
@@ -107,9 +87,7 @@ Json full_json(const ShownCertificate& shown) {
         if (std::string uri = issuer_uri(x509.get()); !uri.empty()) json["issuer-uri"] = uri;
     }
     json.update(brief_json(certificate));
-    if (x509) {
-        if (std::string id = ari_id(x509.get()); !id.empty()) json["ari-cert-id"] = id;
-    }
+    if (std::string id = ari_certificate_id(certificate); !id.empty()) json["ari-cert-id"] = id;
     if (shown.staple) json["ocsp"] = staple_json(*shown.staple);
     if (shown.revoked) {
         json["revoked"]["reason"] = shown.revoked->reason;
@@ -164,9 +142,22 @@ Json status_value(const DomainStatus& status, bool with_log) {
 
 }  // namespace
 
-std::string ari_certificate_id(std::span<const uint8_t> leaf_der) {
-    const X509Ptr certificate = parse(leaf_der);
-    return certificate ? ari_id(certificate.get()) : "";
+std::string ari_certificate_id(const tls::Certificate& certificate) {
+    if (certificate.authority_key_id.empty() || certificate.serial.empty() ||
+        certificate.serial.front() == '-') {
+        return "";
+    }
+    std::vector<uint8_t> serial;
+    for (size_t at = 0; at + 1 < certificate.serial.size(); at += 2) {
+        uint8_t byte = 0;
+        const char* digits = certificate.serial.data() + at;
+        (void)std::from_chars(digits, digits + 2, byte, 16);  // ours, and always hex
+        serial.push_back(byte);
+    }
+    // The serial's DER without tag and length: two's complement, so that a number with the top bit
+    // set has a zero byte before it, which mod_md leaves out.
+    if (!serial.empty() && serial.front() >= 0x80) serial.insert(serial.begin(), 0);
+    return base::base64url(certificate.authority_key_id) + "." + base::base64url(serial);
 }
 
 std::string md_status_list(std::span<const DomainStatus> domains) {

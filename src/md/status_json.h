@@ -54,6 +54,6 @@ std::string certificate_status(const DomainStatus& status);
 
 /// RFC 9773 4.1: base64url of the AKI key identifier, '.', base64url of the serial's DER content;
 /// "" if the certificate has no such key identifier.
-std::string ari_certificate_id(std::span<const uint8_t> leaf_der);
+std::string ari_certificate_id(const tls::Certificate& certificate);
 
 }  // namespace md

@@ -27,6 +27,7 @@ struct ExtensionDeleter {
     void operator()(GENERAL_NAMES* names) const { GENERAL_NAMES_free(names); }
     void operator()(AUTHORITY_INFO_ACCESS* access) const { AUTHORITY_INFO_ACCESS_free(access); }
     void operator()(TLS_FEATURE* features) const { TLS_FEATURE_free(features); }
+    void operator()(AUTHORITY_KEYID* id) const { AUTHORITY_KEYID_free(id); }
 };
 template <typename T>
 std::unique_ptr<T, ExtensionDeleter> extension(const X509* x509, int nid) {
@@ -87,6 +88,48 @@ class ChainTable {
 
 ChainTable& chain_table() {
     static ChainTable table;
+    return table;
+}
+
+/// Certificates that are in use, by the texts that they were read from: the engine reads the files
+/// of a domain several times in a renewal, a reload reads those of all, and decoding takes half a
+/// millisecond. Swept as ChainTable is.
+class CertificateTable {
+  public:
+    using Digest = std::array<uint8_t, 64>;
+
+    /// nullopt if it cannot be computed.
+    static std::optional<Digest> digest(std::string_view chain_pem, std::string_view key_pem) {
+        Digest digest{};
+        const auto half = [&](std::string_view text, size_t at) {
+            return EVP_Digest(text.data(), text.size(), digest.data() + at, nullptr, EVP_sha256(),
+                              nullptr) == 1;
+        };
+        if (!half(chain_pem, 0) || !half(key_pem, 32)) return std::nullopt;
+        return digest;
+    }
+    std::shared_ptr<const Certificate> find(const Digest& digest) {
+        std::lock_guard lock(mutex_);
+        const auto known = table_.find(digest);
+        return known == table_.end() ? nullptr : known->second.lock();
+    }
+    void add(const Digest& digest, const std::shared_ptr<const Certificate>& certificate) {
+        std::lock_guard lock(mutex_);
+        if (table_.size() >= sweep_at_) {
+            std::erase_if(table_, [](const auto& entry) { return entry.second.expired(); });
+            sweep_at_ = std::max<size_t>(64, table_.size() * 2);
+        }
+        table_[digest] = certificate;
+    }
+
+  private:
+    std::mutex mutex_;
+    std::map<Digest, std::weak_ptr<const Certificate>> table_;
+    size_t sweep_at_ = 64;
+};
+
+CertificateTable& certificate_table() {
+    static CertificateTable table;
     return table;
 }
 
@@ -153,6 +196,14 @@ std::string serial_text(const X509* x509) {
     return text ? std::string(text.get()) : std::string();
 }
 
+Der authority_key_id(const X509* x509) {
+    const std::unique_ptr<AUTHORITY_KEYID, ExtensionDeleter> id =
+        extension<AUTHORITY_KEYID>(x509, NID_authority_key_identifier);
+    if (!id || id->keyid == nullptr) return {};
+    const std::string_view bytes = view(id->keyid);
+    return Der(bytes.begin(), bytes.end());
+}
+
 bool must_staple(const X509* x509) {
     constexpr long status_request = 5;
     const auto features = extension<TLS_FEATURE>(x509, NID_tlsfeature);
@@ -215,6 +266,7 @@ base::Status read_facts(const X509* leaf, Certificate& out) {
     }
     out.issuer = issuer_text(leaf);
     out.serial = serial_text(leaf);
+    out.authority_key_id = authority_key_id(leaf);
     out.must_staple = must_staple(leaf);
     out.ocsp_url = ocsp_url(leaf);
     out.fallback = common_name(leaf) == fallback_common_name &&
@@ -236,6 +288,10 @@ bool Certificate::covers(std::string_view name) const {
 
 base::Result<std::shared_ptr<const Certificate>> read_certificate(std::string_view chain_pem,
                                                                   std::string_view key_pem) {
+    const auto digest = CertificateTable::digest(chain_pem, key_pem);
+    if (digest) {
+        if (auto known = certificate_table().find(*digest)) return known;
+    }
     auto blocks = read_pem(chain_pem);
     if (!blocks) return blocks.error();
     if (blocks->empty()) return input_error("no certificate");
@@ -285,7 +341,9 @@ base::Result<std::shared_ptr<const Certificate>> read_certificate(std::string_vi
         return status.error();
     }
     ERR_clear_error();
-    return std::shared_ptr<const Certificate>(std::move(result));
+    std::shared_ptr<const Certificate> certificate = std::move(result);
+    if (digest) certificate_table().add(*digest, certificate);
+    return certificate;
 }
 
 }  // namespace tls

@@ -47,6 +47,7 @@ struct Certificate {
     base::Time not_after{};
     std::string issuer;                // RFC 2253 text
     std::string serial;                // upper-case hex, no separators (mod_md.md 3.5)
+    Der authority_key_id;              // RFC 5280 4.2.1.1, its key identifier; may be empty
     std::array<uint8_t, 32> sha256{};  // of the leaf's DER
     bool must_staple = false;          // RFC 7633 status_request
     std::string ocsp_url;              // first AIA entry, may be empty
@@ -62,7 +63,7 @@ struct Certificate {
 
 /// Reads a PEM chain (leaf first) and its key, and checks that they belong together, that each
 /// certificate is followed by its issuer, and that nothing else stands in the text. Errors say
-/// which of these failed.
+/// which of these failed. The same texts give the same object as long as somebody has it.
 base::Result<std::shared_ptr<const Certificate>> read_certificate(std::string_view chain_pem,
                                                                   std::string_view key_pem);
 

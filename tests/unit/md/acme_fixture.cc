@@ -131,7 +131,7 @@ void World::restart() {
     store.frozen = false;
     engine = std::make_unique<Engine>(
         settings, domains, store, files, clock, random, [this] { return ca.transport(); }, ports,
-        ports, commands);
+        ports, commands, keys);
     REQUIRE(engine->load());
 }
 

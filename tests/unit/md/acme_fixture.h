@@ -36,6 +36,9 @@ class FakeClock final : public base::Clock {
     base::Duration slept_{0};
 };
 
+/// Thrown through the code under test where a process is killed. Nobody catches it on the way.
+struct Killed {};
+
 /// mod_md's layout in a map. Frozen, it ignores writes: what a killed process does no more.
 class MemoryStore final : public Store {
   public:
@@ -139,9 +142,6 @@ class FakeCommands final : public Commands {
     std::vector<Command> calls;
 };
 
-/// Thrown through the code under test where a process is killed. Nobody catches it on the way.
-struct Killed {};
-
 /// A server with its store and a CA. restart() is the next process.
 struct World {
     explicit World(std::vector<Domain> configured);
@@ -165,6 +165,7 @@ struct World {
     MiniCa ca;
     FakePorts ports;
     FakeCommands commands;
+    FreshKeys keys;
     base::SeededRandom random{7};
     SystemFiles files;
     EngineSettings settings;

@@ -49,7 +49,7 @@ TEST_CASE("ARI: a certificate is renewed at a point in the CA's window, and the 
     advice.give(world.ca);
     world.run();
     const std::string first = world.served(name).serial;
-    const std::string id = ari_certificate_id(world.served(name).leaf);
+    const std::string id = ari_certificate_id(world.served(name));
     CHECK(world.ca.last_replaces.empty());
     advice.start = world.clock.now() + day * 10;
     advice.end = advice.start + day * 2;
@@ -171,7 +171,7 @@ TEST_CASE("ARI: what the CA takes for replaced already is ordered without saying
     advice.start = world.clock.now() + day * 80;
     advice.end = advice.start + day;
     world.run();
-    world.ca.replaced.insert(ari_certificate_id(world.served(name).leaf));
+    world.ca.replaced.insert(ari_certificate_id(world.served(name)));
     REQUIRE(world.engine->renew_now(name));
     world.run();
     CHECK(world.ca.certificates_made == 2);

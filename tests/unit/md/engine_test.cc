@@ -315,6 +315,7 @@ TEST_CASE("A CA that hangs keeps half of the threads at most, and stop() does no
                             std::string) override {}
     } none;
     FakeCommands commands;
+    FreshKeys keys;
     Engine engine(
         settings, domains, **store, files, clock, random,
         [&] {
@@ -323,7 +324,7 @@ TEST_CASE("A CA that hangs keeps half of the threads at most, and stop() does no
             transport->asked = &asked;
             return transport;
         },
-        none, none, commands);
+        none, none, commands, keys);
     REQUIRE(engine.load());
     engine.start();
     const auto deadline = std::chrono::steady_clock::now() + seconds{10};

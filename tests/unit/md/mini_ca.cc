@@ -21,6 +21,8 @@ namespace {
 
 using KeyPtr = std::shared_ptr<EVP_PKEY>;
 
+constexpr base::Duration reuse_max = std::chrono::hours{24 * 30};  // of a valid authorization
+
 std::string text_of(const std::vector<uint8_t>& bytes) {
     return {bytes.begin(), bytes.end()};
 }
@@ -159,9 +161,10 @@ bool verify_jws(evp_pkey_st* key, const std::string& algorithm, const std::strin
     return good;
 }
 
-MiniCa::MiniCa(base::Clock& clock, Answers& answers)
+MiniCa::MiniCa(base::Clock& clock, Answers& answers, std::string base_url)
     : clock_(clock),
       answers_(answers),
+      base_url_(std::move(base_url)),
       ca_key_(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"), EVP_PKEY_free),
       ca_certificate_(X509_new(), X509_free) {
     X509* ca = ca_certificate_.get();
@@ -196,12 +199,12 @@ std::string MiniCa::fresh(std::string_view kind) {
 
 Outcome<HttpResponse> MiniCa::exchange(const HttpRequest& request) {
     ++requests;
-    log.push_back(request.method + " " + request.url.substr(root.size()));
+    log.push_back(request.method + " " + request.url.substr(base_url_.size()));
     if (before) {
         if (auto instead = before(request)) return *instead;
     }
     HttpResponse response = answer(request);
-    if (request.url != directory_url) {
+    if (request.url != directory()) {
         const std::string nonce = fresh("nonce");
         nonces_.insert(nonce);
         response.fields.emplace_back("replay-nonce", nonce);
@@ -211,21 +214,21 @@ Outcome<HttpResponse> MiniCa::exchange(const HttpRequest& request) {
 }
 
 HttpResponse MiniCa::answer(const HttpRequest& request) {
-    if (request.url == directory_url) {
+    if (request.url == directory()) {
         Json json;
-        json["newNonce"] = root + "/new-nonce";
-        json["newAccount"] = root + "/new-account";
-        json["newOrder"] = root + "/new-order";
-        json["revokeCert"] = root + "/revoke-cert";
-        json["keyChange"] = root + "/key-change";
-        if (renewal_info) json["renewalInfo"] = root + "/renewal-info";
-        json["meta"]["termsOfService"] = root + "/terms";
+        json["newNonce"] = base_url_ + "/new-nonce";
+        json["newAccount"] = base_url_ + "/new-account";
+        json["newOrder"] = base_url_ + "/new-order";
+        json["revokeCert"] = base_url_ + "/revoke-cert";
+        json["keyChange"] = base_url_ + "/key-change";
+        if (renewal_info) json["renewalInfo"] = base_url_ + "/renewal-info";
+        json["meta"]["termsOfService"] = base_url_ + "/terms";
         json["meta"]["externalAccountRequired"] = external_account_required;
         for (const std::string& name : profiles) json["meta"]["profiles"][name] = "about it";
         return json_answer(200, json);
     }
     if (request.method == "HEAD") return {.status = 200, .fields = {}, .body = {}};
-    const std::string renewal_path = root + "/renewal-info/";
+    const std::string renewal_path = base_url_ + "/renewal-info/";
     if (request.method == "GET" && renewal_info && request.url.starts_with(renewal_path)) {
         return renewal_info(request.url.substr(renewal_path.size()));
     }
@@ -259,10 +262,12 @@ HttpResponse MiniCa::signed_request(const HttpRequest& request) {
     const auto signature = base::from_base64url(body["signature"].get<std::string>());
     const auto key = key_from_jwk(jwk);
     REQUIRE(signature);
-    REQUIRE(verify_jws(key.get(), head["alg"], head_text + "." + payload_text, *signature));
+    if (signatures_++ % verify_every == 0) {
+        REQUIRE(verify_jws(key.get(), head["alg"], head_text + "." + payload_text, *signature));
+    }
     const std::string payload = decode(payload_text);
     const Json json = payload.empty() ? Json() : Json::parse(payload);
-    const std::string path = request.url.substr(root.size());
+    const std::string path = request.url.substr(base_url_.size());
     if (path == "/new-account") return new_account(json, jwk);
     if (path == "/new-order") return new_order(json, kid);
     if (path == "/revoke-cert") return revoke(json, jwk, kid);
@@ -274,6 +279,19 @@ HttpResponse MiniCa::signed_request(const HttpRequest& request) {
     if (path.starts_with("/finalize/")) return finalize(path, json);
     if (path.starts_with("/certificate/")) return certificate(path);
     return problem(404, "malformed", "no such resource");
+}
+
+void MiniCa::expire(base::Duration age) {
+    const base::Time oldest = clock_.now() - age;
+    std::erase_if(authz_, [&](const auto& entry) { return entry.second.created < oldest; });
+    std::erase_if(orders_, [&](const auto& entry) {
+        if (entry.second.created >= oldest) return false;
+        certificates_.erase(entry.second.certificate);
+        finalized.erase(entry.first);
+        return true;
+    });
+    nonces_.clear();
+    log.clear();
 }
 
 HttpResponse MiniCa::new_account(const Json& payload, const Json& jwk) {
@@ -306,7 +324,7 @@ HttpResponse MiniCa::new_account(const Json& payload, const Json& jwk) {
     if (!payload.value("termsOfServiceAgreed", false)) {
         return problem(403, "userActionRequired", "agree to the terms");
     }
-    const std::string url = root + fresh("/account/");
+    const std::string url = base_url_ + fresh("/account/");
     accounts_[url] = {thumbprint, "valid", jwk,
                       payload.value("contact", std::vector<std::string>{})};
     ++accounts_made;
@@ -319,6 +337,7 @@ HttpResponse MiniCa::new_account(const Json& payload, const Json& jwk) {
 HttpResponse MiniCa::new_order(const Json& payload, const std::string& account) {
     Order order;
     order.account = account;
+    order.created = clock_.now();
     last_profile = payload.value("profile", "");
     last_replaces = payload.value("replaces", "");
     if (!last_replaces.empty() && !replaced.insert(last_replaces).second) {
@@ -333,8 +352,10 @@ HttpResponse MiniCa::new_order(const Json& payload, const std::string& account) 
         const bool wildcard = name.starts_with("*.");
         std::string path;
         for (const auto& [url, authz] : authz_) {
-            if (reuse_authorizations && authz.status == "valid" && authz.account == account &&
-                authz.wildcard == wildcard && authz.name == (wildcard ? name.substr(2) : name)) {
+            const bool is_fresh = clock_.now() - authz.created < reuse_max;
+            if (reuse_authorizations && is_fresh && authz.status == "valid" &&
+                authz.account == account && authz.wildcard == wildcard &&
+                authz.name == (wildcard ? name.substr(2) : name)) {
                 path = url;
             }
         }
@@ -346,7 +367,8 @@ HttpResponse MiniCa::new_order(const Json& payload, const std::string& account) 
                             .challenge = {},
                             .token = fresh("token-"),
                             .error = {},
-                            .account = account};
+                            .account = account,
+                            .created = clock_.now()};
         }
         order.authz.push_back(path);
     }
@@ -355,7 +377,7 @@ HttpResponse MiniCa::new_order(const Json& payload, const std::string& account) 
     progress(orders_[path]);
     ++orders_made;
     HttpResponse response = json_answer(201, order_json(path));
-    response.fields.emplace_back("location", root + path);
+    response.fields.emplace_back("location", base_url_ + path);
     return response;
 }
 
@@ -371,9 +393,10 @@ Json MiniCa::order_json(const std::string& path) {
     for (const std::string& name : order.names) {
         json["identifiers"].push_back(identifier(name));
     }
-    for (const std::string& authz : order.authz) json["authorizations"].push_back(root + authz);
-    json["finalize"] = root + "/finalize/" + path.substr(1);
-    if (order.status == "valid") json["certificate"] = root + order.certificate;
+    for (const std::string& authz : order.authz)
+        json["authorizations"].push_back(base_url_ + authz);
+    json["finalize"] = base_url_ + "/finalize/" + path.substr(1);
+    if (order.status == "valid") json["certificate"] = base_url_ + order.certificate;
     return json;
 }
 
@@ -412,7 +435,7 @@ HttpResponse MiniCa::show_authz(const std::string& path, int status) {
     for (const std::string& type : offered) {
         if (authz.wildcard && type != "dns-01") continue;
         Json challenge{{"type", type},
-                       {"url", root + "/challenge/" + type + path},
+                       {"url", base_url_ + "/challenge/" + type + path},
                        {"token", authz.token},
                        {"status", "pending"}};
         if (type == authz.challenge) {
@@ -528,12 +551,12 @@ HttpResponse MiniCa::certificate(const std::string& path) {
     }
     for (size_t i = 0; i < alternate_roots.size(); ++i) {
         response.fields.emplace_back(
-            "link", fmt::format("<{}{}/alternate/{}>;rel=\"alternate\"", root, main_path, i));
+            "link", fmt::format("<{}{}/alternate/{}>;rel=\"alternate\"", base_url_, main_path, i));
     }
     if (der_chain == "yes") {
         response.fields = {{"content-type", "application/pkix-cert"},
-                           {"link", "<" + root + "/dir>;rel=\"index\""},
-                           {"link", "<" + root + "/certificate/issuer>;rel=\"up\""}};
+                           {"link", "<" + base_url_ + "/dir>;rel=\"index\""},
+                           {"link", "<" + base_url_ + "/certificate/issuer>;rel=\"up\""}};
     }
     return response;
 }

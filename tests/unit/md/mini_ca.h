@@ -48,7 +48,8 @@ class MiniCa {
     static inline const std::string root = "https://ca.example.net";
     static inline const std::string directory_url = root + "/dir";
 
-    MiniCa(base::Clock& clock, Answers& answers);
+    /// `base_url`: of all its resources; several CAs have different ones.
+    MiniCa(base::Clock& clock, Answers& answers, std::string base_url = root);
     ~MiniCa();
 
     /// Called for each request; an answer of it replaces the CA's (which does nothing then).
@@ -58,6 +59,8 @@ class MiniCa {
 
     std::unique_ptr<Transport> transport();
     Outcome<HttpResponse> exchange(const HttpRequest& request);
+
+    std::string directory() const { return base_url_ + "/dir"; }
 
     static HttpResponse problem(int status, const std::string& type, const std::string& detail);
 
@@ -83,6 +86,7 @@ class MiniCa {
     std::string der_chain;                     // "yes": leaf as DER with a link up
     std::vector<std::string> alternate_roots;  // names of roots that other chains lead to
     bool only_own_key_revokes = false;         // not the account
+    int verify_every = 1;                      // of so many signatures one is checked
 
     // What happened.
     int requests = 0;
@@ -103,6 +107,8 @@ class MiniCa {
         for (auto& [url, account] : accounts_) account.status = "deactivated";
     }
     void forget_orders() { orders_.clear(); }
+    /// What is older than that is gone: orders, authorizations, certificates, nonces.
+    void expire(base::Duration age);
 
   private:
     struct Account {
@@ -119,6 +125,7 @@ class MiniCa {
         std::string token;
         std::string error;
         std::string account;
+        base::Time created{};
     };
     struct Order {
         std::string account;
@@ -128,6 +135,7 @@ class MiniCa {
         std::string certificate;
         int polls_left = 0;
         std::vector<uint8_t> csr;
+        base::Time created{};
     };
 
     HttpResponse answer(const HttpRequest& request);
@@ -152,9 +160,11 @@ class MiniCa {
 
     base::Clock& clock_;
     Answers& answers_;
+    const std::string base_url_;
     std::shared_ptr<evp_pkey_st> ca_key_;
     std::shared_ptr<x509_st> ca_certificate_;
     int counter_ = 0;
+    int signatures_ = 0;
     std::set<std::string> nonces_;
     std::map<std::string, Account> accounts_;
     std::map<std::string, Authz> authz_;

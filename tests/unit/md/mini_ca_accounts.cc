@@ -27,7 +27,7 @@ HttpResponse answer_json(const Json& json) {
 }  // namespace
 
 HttpResponse MiniCa::update_account(const std::string& path, const Json& payload) {
-    Account& account = accounts_[root + path];
+    Account& account = accounts_[base_url_ + path];
     if (payload.contains("contact")) {
         account.contacts = payload["contact"].get<std::vector<std::string>>();
     }
@@ -42,7 +42,7 @@ HttpResponse MiniCa::change_key(const Json& payload, const std::string& kid) {
     const auto key = key_from_jwk(head["jwk"]);
     const auto signature = base::from_base64url(payload["signature"].get<std::string>());
     REQUIRE(!head.contains("nonce"));
-    REQUIRE(head["url"] == root + "/key-change");
+    REQUIRE(head["url"] == base_url_ + "/key-change");
     REQUIRE(verify_jws(key.get(), head["alg"], head_text + "." + body_text, *signature));
     Account& account = accounts_[kid];
     REQUIRE(change["account"] == kid);

@@ -219,12 +219,12 @@ TEST_CASE("ari-cert-id: the example of RFC 9773 4.1, serial with its leading zer
          .serial = {0x87, 0x65, 0x43, 0x21},
          .authority_key_id = {0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40, 0x41, 0xe1, 0xb3,
                               0x7b, 0x84, 0x7b, 0xa0, 0xae, 0x2c, 0xde, 0x01, 0xc8, 0xd4}});
-    CHECK(ari_certificate_id(example->leaf) == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE");
+    CHECK(ari_certificate_id(*example) == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE");
     const auto small =
         certificate({.names = {"a.org"}, .serial = {0x04, 0xa1}, .authority_key_id = {1, 2, 3}});
-    CHECK(ari_certificate_id(small->leaf) == "AQID.BKE");
-    CHECK(ari_certificate_id(certificate({.names = {"a.org"}})->leaf).empty());
-    CHECK(ari_certificate_id({}).empty());
+    CHECK(ari_certificate_id(*small) == "AQID.BKE");
+    CHECK(ari_certificate_id(*certificate({.names = {"a.org"}})).empty());
+    CHECK(ari_certificate_id(tls::Certificate{}).empty());
 }
 
 TEST_CASE("certificate-status: byte for byte, before, while and after (920_001, mod_md.md 7.2)") {

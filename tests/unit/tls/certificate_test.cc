@@ -89,6 +89,17 @@ TEST_CASE("read_certificate gives the facts that selection and status need") {
     CHECK_FALSE(c.covers("example.com"));
 }
 
+TEST_CASE("read_certificate gives the same object for the same texts while somebody has it") {
+    const std::string chain = pki().leaf.pem() + pki().middle.pem();
+    const std::string key = pki().leaf.key_pem();
+    auto first = read_certificate(chain, key);
+    REQUIRE(first);
+    const auto again = read_certificate(chain, key);
+    REQUIRE(again);
+    CHECK(first->get() == again->get());
+    CHECK_FALSE(read_certificate(chain, pki().middle.key_pem()));
+}
+
 TEST_CASE("read_certificate accepts what RFC 7468 and openssl(1) write") {
     const Pki& p = pki();
     const std::string chain = p.leaf.pem() + p.middle.pem();

@@ -1,0 +1,93 @@
+// What has to hold, whatever happens. Each is checked where it can be seen: at a request, at an
+// answer, after a step, after a start. A violation fails the test with the seed that shows it.
+//
+//   1. Served: a valid certificate that was served once is served until a later one replaces it,
+//      across restarts, kills, power cuts and troubles of the store; and what is served is what the
+//      store holds.
+//   2. Nothing acknowledged is lost: what the store said is safe lies there byte for byte when the
+//      next process begins (ack_store.h), accounts are found again, failures are counted on.
+//   3. No request inside a Retry-After: of a CA for a domain, of renewal information, of an order
+//      that is polled.
+//   4. Back-off: after n failures in a row at least min(30 s × 2^(n-1), 24 h) × 1/2 pass (the
+//      jitter takes half at most); attempts within a day are bounded.
+//   5. At most one finalize per order.
+//   6. Renewed in time: a domain that is due has its certificate after four days of good weather at
+//      the latest. The arithmetic: the last failure of bad weather waits 24 h × 383/256 = 36 h at
+//      most; the next attempt may find what bad weather left behind (an order that never becomes
+//      ready, a closed account) and fail again: 36 h; a regular check in between comes after
+//      24 h × 383/256 = 36 h at most, but never later than the window opens. Makes 72 h, and a day
+//      of slack for what programs and orders take.
+//   7. Memory and disk are bounded: job logs, archives, temporary files, TXT records.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <set>
+#include <string>
+
+#include "md/domain.h"
+#include "md/transport.h"
+#include "sim_clock.h"
+
+namespace md::test {
+
+class SimCa;
+class SimWorld;
+
+class Invariants {
+  public:
+    explicit Invariants(SimWorld& world) : world_(world) {}
+
+    void on_request(SimCa& ca, const HttpRequest& request);
+    void on_answer(SimCa& ca, const HttpRequest& request, const HttpResponse* response,
+                   std::optional<base::Duration> silence);
+    /// A process begins. `was_clean`: the last one was not in the middle of something, and its
+    /// store was well.
+    void on_start(bool was_clean);
+    void on_jump();
+    void on_requested(const std::string& domain);
+    void after_step();
+
+    [[noreturn]] void fail(const std::string& text) const;
+
+  private:
+    struct Best {
+        base::Time not_before;
+        base::Time not_after;
+    };
+    struct Silence {
+        base::Time until;
+        bool is_settled = false;  // the step in which it was heard is over
+        bool is_durable = false;  // … and the store was well: a new process has to know it
+    };
+    struct Watch {
+        std::map<std::string, Best> best;         // by kind of key
+        std::map<std::string, Silence> silences;  // by what must not be asked
+        std::deque<base::Time> attempts;          // directories read, less renewal information
+        base::Time last_request = base::Time::min();
+        int errors = 0;                // in a row, as of the last look
+        bool is_errors_known = false;  // nothing happened since that excuses an early attempt
+        bool has_tried = false;        // since the last look
+        bool is_requested = false;     // what was asked for and fails is not tried again
+    };
+
+    void check_silence(const std::string& key, const HttpRequest& request, Watch& watch);
+    void check_served(const std::string& domain, Watch& watch);
+    void check_store(const Domain& domain);
+    void check_in_time(size_t index, Watch& watch);
+    void check_bounds();
+    void check_attempt(const std::string& domain, Watch& watch);
+    void look_at_errors(bool is_well);
+    bool is_driving(const std::string& domain) const;
+
+    SimWorld& world_;
+    std::map<std::string, Watch> watches_;  // by domain
+    std::map<std::string, int> publications_;
+    uint64_t store_errors_ = 0;       // of the store's files until the last step
+    uint64_t errors_at_start_ = 0;    // … until the process was up
+    bool is_served_excused_ = false;  // the process could not read its store when it began
+    size_t steps_ = 0;
+    std::deque<base::Time> excuses_;  // starts and jumps: what makes attempts begin anew
+};
+
+}  // namespace md::test
