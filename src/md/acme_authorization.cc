@@ -96,7 +96,10 @@ Outcome<Authorization> fetch_authorization(AcmeClient& client, const std::string
     const std::optional<std::string> name = identified_name(*identifier);
     authorization.name = name.value_or("");
     if (!name || std::find(names.begin(), names.end(), authorization.shown_name()) == names.end()) {
-        const std::string shown = name ? authorization.shown_name() : identifier->dump();
+        const std::string shown =
+            name ? authorization.shown_name()
+                 : fmt::format("{} of type {}", string_at(*identifier, {"value"}),
+                               string_at(*identifier, {"type"}));
         return make_problem(bad_answer,
                             fmt::format("the CA's authorization is for {}, which nobody asked for",
                                         base::escape_for_log(shown, 100)));
