@@ -111,8 +111,6 @@ TEST_CASE("The port can be set; Unix sockets have none") {
     CHECK(path->port() == 0);
 }
 
-}  // namespace net
-
 TEST_CASE("The IP address of a socket's end, IPv4 also where sockets take both families") {
     const std::pair<const char*, const char*> rows[] = {
         {"192.0.2.1:80", "192.0.2.1"},
@@ -130,3 +128,5 @@ TEST_CASE("The IP address of a socket's end, IPv4 also where sockets take both f
     CHECK_FALSE(Address::parse("unix:/a").value().ip());
     CHECK_FALSE(Address().ip());
 }
+
+}  // namespace net
