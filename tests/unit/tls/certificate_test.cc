@@ -94,7 +94,7 @@ TEST_CASE("read_certificate gives the same object for the same texts while someb
     const std::string key = pki().leaf.key_pem();
     auto first = read_certificate(chain, key);
     REQUIRE(first);
-    const auto again = read_certificate(chain, key);
+    auto again = read_certificate(chain, key);
     REQUIRE(again);
     CHECK(first->get() == again->get());
     CHECK_FALSE(read_certificate(chain, pki().middle.key_pem()));
