@@ -110,7 +110,8 @@ void SimWorld::choose_domains() {
             domain.challenges = {"tls-alpn-01", "http-01"};
         }
         domain.private_keys = keys[chance_.below(std::size(keys))];
-        domain.renew_window = chance_.below(2) == 0 ? Window{33, {}} : Window{50, {}};
+        const bool is_early = chance_.below(calm_ > 1 ? 8 : 2) == 0;
+        domain.renew_window = Window{is_early ? 50 : 33, {}};
         domain.renew_via_ari = chance_.below(3) != 0;
         if (chance_.below(3) == 0)
             domain.profile = chance_.below(2) == 0 ? "classic" : "unheard of";
