@@ -47,7 +47,11 @@ def test_static_certificates_are_served_watched_and_never_renewed(acme, backend,
         assert state["state"] == 2 and state["renew"] is True
         assert state["cert"]["0"]["serial"].lstrip("0") == files.serial.lstrip("0")
     assert front.status("quiet.test")["renew-mode"] == 0  # auto with files is manual
-    wait_until(lambda: told(), f"a warning; log:\n{front.log}")
+    # Noted, too: an end between the program's and the note makes the next start tell it again.
+    record = front.store / "staging/loud.test/job.json"
+    wait_until(lambda: record.exists() and "message-expiring" in record.read_text(),
+               f"a warning; log:\n{front.log}")
+    assert told() == ["expiring loud.test"]
     front.restart()
     # A check goes by, and says nothing more.
     looks = front.log.count("quiet.test")
