@@ -1,6 +1,9 @@
 #include "md/transport.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <atomic>
 #include <cerrno>
@@ -33,6 +36,7 @@ struct Reception {
     size_t body_max = 0;
     size_t field_bytes = 0;
     bool too_large = false;
+    bool refused_address = false;
     const std::atomic<bool>* cancelled = nullptr;
 };
 
@@ -72,6 +76,34 @@ size_t on_field(char* data, size_t size, size_t count, void* user) noexcept {
 
 int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) noexcept {
     return static_cast<const Reception*>(user)->cancelled->load(std::memory_order_relaxed) ? 1 : 0;
+}
+
+/// Whether nobody but the machine itself and its neighbours is there: link-local, unspecified and
+/// group addresses.
+bool is_link_local(const sockaddr* address) {
+    if (address->sa_family == AF_INET) {
+        in_addr v4 = reinterpret_cast<const sockaddr_in*>(address)->sin_addr;
+        const uint32_t host = ntohl(v4.s_addr);
+        return host >> 16 == 0xa9fe || host >> 24 == 0 || host >> 28 >= 0xe;
+    }
+    if (address->sa_family != AF_INET6) return false;
+    const in6_addr& v6 = reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&v6)) {
+        sockaddr_in v4{};
+        v4.sin_family = AF_INET;
+        std::memcpy(&v4.sin_addr, v6.s6_addr + 12, 4);
+        return is_link_local(reinterpret_cast<const sockaddr*>(&v4));
+    }
+    return IN6_IS_ADDR_LINKLOCAL(&v6) || IN6_IS_ADDR_UNSPECIFIED(&v6) || IN6_IS_ADDR_MULTICAST(&v6);
+}
+
+/// CURLOPT_OPENSOCKETFUNCTION: the address is known here, after the name was looked up.
+curl_socket_t open_far_socket(void* user, curlsocktype, curl_sockaddr* address) noexcept {
+    if (is_link_local(&address->addr)) {
+        static_cast<Reception*>(user)->refused_address = true;
+        return CURL_SOCKET_BAD;
+    }
+    return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
 /// "ca.example.org:14000" of a URL, or the socket, for messages.
@@ -171,6 +203,10 @@ Outcome<HttpResponse> CurlTransport::exchange(const HttpRequest& request) {
     set(CURLOPT_NOPROGRESS, 0L);
     set(CURLOPT_XFERINFOFUNCTION, &on_progress);
     set(CURLOPT_XFERINFODATA, &reception);
+    if (request.refuse_link_local && request.proxy.empty()) {
+        set(CURLOPT_OPENSOCKETFUNCTION, &open_far_socket);
+        set(CURLOPT_OPENSOCKETDATA, &reception);
+    }
 
     const CURLcode code = curl_easy_perform(handle_.get());
     if (code != CURLE_OK) return failure(code, request, reception);
@@ -193,6 +229,11 @@ Problem CurlTransport::failure(CURLcode code, const HttpRequest& request,
         return make_problem(
             EFBIG, fmt::format("{}: the answer is larger than {} bytes or has too many fields",
                                host, request.response_max));
+    }
+    if (reception.refused_address) {
+        return make_problem(EACCES, fmt::format("{}: its address is a link-local or group one, and "
+                                                "not connected to for a URL of somebody else's",
+                                                host));
     }
     switch (code) {
         case CURLE_COULDNT_RESOLVE_HOST:

@@ -24,6 +24,9 @@ struct HttpRequest {
     std::string
         unix_socket;  // connect to this path, whatever the URL's host, without a proxy; or ""
     std::optional<base::Duration> stall_timeout;  // instead of the transport's
+    /// No connection to link-local addresses (a cloud's metadata service is one) or to groups: for
+    /// URLs that somebody else chose. A proxy has its own rules.
+    bool refuse_link_local = false;
 };
 
 struct HttpResponse {

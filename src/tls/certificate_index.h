@@ -16,11 +16,17 @@
 
 namespace tls {
 
+/// An OCSP answer that says "good" of one certificate, verified (RFC 6960, RFC 6066 8).
+struct Staple {
+    Der response;        // as it is sent
+    base::Time until{};  // its nextUpdate: not sent from then on
+};
+
 /// The certificates for one name: at most one per key type, the best first. `staples[i]` belongs to
-/// `certificates[i]` and to no other; empty: none.
+/// `certificates[i]` and to no other; null: none.
 struct CertificateSet {
     std::vector<std::shared_ptr<const Certificate>> certificates;
-    std::vector<std::shared_ptr<const Der>> staples;
+    std::vector<std::shared_ptr<const Staple>> staples;
 };
 
 using CertificateSetPtr = std::shared_ptr<const CertificateSet>;

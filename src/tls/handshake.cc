@@ -163,16 +163,23 @@ int on_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_size,
     return SSL_TLSEXT_ERR_ALERT_FATAL;  // no_application_protocol, RFC 7301 3.2
 }
 
-/// Hands the staple over; OpenSSL wants a copy that it can free.
+bool is_out_of_date(const Staple& staple) {
+    return std::chrono::system_clock::now() >= staple.until;
+}
+
+/// Hands the staple over; OpenSSL wants a copy that it can free. An old one is worse than none:
+/// some clients take it for an attack.
 int on_status_request(SSL* ssl, void* arg) {
     (void)arg;
-    const std::shared_ptr<const Der> staple = std::move(handshake_of(ssl).staple);
-    if (!staple || staple->empty() || staple->size() > staple_bytes_max) {
+    const std::shared_ptr<const Staple> staple = std::move(handshake_of(ssl).staple);
+    if (!staple || staple->response.empty() || staple->response.size() > staple_bytes_max ||
+        is_out_of_date(*staple)) {
         return SSL_TLSEXT_ERR_NOACK;
     }
-    void* copy = OPENSSL_memdup(staple->data(), staple->size());
+    const Der& response = staple->response;
+    void* copy = OPENSSL_memdup(response.data(), response.size());
     if (copy == nullptr) return SSL_TLSEXT_ERR_NOACK;
-    SSL_set_tlsext_status_ocsp_resp(ssl, copy, static_cast<long>(staple->size()));
+    SSL_set_tlsext_status_ocsp_resp(ssl, copy, static_cast<long>(response.size()));
     return SSL_TLSEXT_ERR_OK;
 }
 

@@ -15,7 +15,7 @@ namespace tls {
 struct Handshake {
     CertificateSetPtr set;                           // for this name; null for a challenge
     std::shared_ptr<const Certificate> certificate;  // the one presented
-    std::shared_ptr<const Der> staple;               // for it
+    std::shared_ptr<const Staple> staple;            // for it
     ClientAbilities abilities;
     std::string server_name;                 // see SessionInfo
     const Certificate* installed = nullptr;  // in the SSL

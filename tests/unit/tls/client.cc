@@ -205,7 +205,7 @@ World::World(tls::Policy policy, tls::HandshakePool* pool) {
 
 void World::set(const std::vector<std::string>& names,
                 std::vector<std::shared_ptr<const tls::Certificate>> certificates,
-                std::vector<std::shared_ptr<const tls::Der>> staples) {
+                std::vector<std::shared_ptr<const tls::Staple>> staples) {
     auto made = std::make_shared<tls::CertificateSet>();
     made->certificates = std::move(certificates);
     made->staples = std::move(staples);

@@ -98,7 +98,7 @@ struct World {
                    tls::HandshakePool* pool = nullptr);
     void set(const std::vector<std::string>& names,
              std::vector<std::shared_ptr<const tls::Certificate>> certificates,
-             std::vector<std::shared_ptr<const tls::Der>> staples = {});
+             std::vector<std::shared_ptr<const tls::Staple>> staples = {});
     void set_default(std::vector<std::shared_ptr<const tls::Certificate>> certificates);
     void rotate_tickets();
     Server accept() { return Server(context->accept()); }

@@ -175,11 +175,16 @@ TEST_CASE("a staple goes with the very certificate it belongs to") {
     World world;
     const auto ecdsa = certificate({"ecdsa.test"});
     const auto rsa = certificate({"rsa.test"}, "RSA");
-    const auto staple = std::make_shared<const tls::Der>(tls::Der{1, 2, 3, 4, 5});
+    const auto now = std::chrono::time_point_cast<base::Duration>(std::chrono::system_clock::now());
+    const auto make = [](tls::Der response, base::Time until) {
+        return std::make_shared<const tls::Staple>(tls::Staple{std::move(response), until});
+    };
+    const auto staple = make({1, 2, 3, 4, 5}, now + std::chrono::hours{1});
     world.set({"a.test"}, {rsa, ecdsa}, {staple, nullptr});
     world.set({"b.test"}, {rsa, ecdsa}, {nullptr, staple});
     world.set({"c.test"}, {ecdsa});
-    world.set({"big.test"}, {ecdsa}, {std::make_shared<const tls::Der>(tls::Der(64 * 1024 + 1))});
+    world.set({"big.test"}, {ecdsa}, {make(tls::Der(64 * 1024 + 1), staple->until)});
+    world.set({"old.test"}, {ecdsa}, {make({1, 2}, now - std::chrono::milliseconds{1})});
     struct Case {
         const char* name;
         const char* algorithms;
@@ -190,7 +195,7 @@ TEST_CASE("a staple goes with the very certificate it belongs to") {
         {"a.test", "", true, false},   {"a.test", "RSA-PSS+SHA256:RSA+SHA256", true, true},
         {"b.test", "", true, true},    {"b.test", "RSA-PSS+SHA256:RSA+SHA256", true, false},
         {"b.test", "", false, false},  {"c.test", "", true, false},
-        {"big.test", "", true, false},
+        {"big.test", "", true, false}, {"old.test", "", true, false},
     };
     const auto version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
     for (const Case& c : cases) {
@@ -204,7 +209,7 @@ TEST_CASE("a staple goes with the very certificate it belongs to") {
         const unsigned char* got = nullptr;
         const long size = SSL_get_tlsext_status_ocsp_resp(client.ssl(), &got);
         CHECK((size > 0) == c.stapled);
-        if (size > 0) CHECK(tls::Der(got, got + size) == *staple);
+        if (size > 0) CHECK(tls::Der(got, got + size) == staple->response);
     }
 }
 
