@@ -13,6 +13,7 @@ void Bridge::configure(const Setup& setup) {
     {
         const std::lock_guard lock(mutex_);
         statics_ = setup.statics;
+        for (StaticCertificates& site : statics_) site.set = with_staples(*site.set);
         static_names_.clear();
         for (const StaticCertificates& site : statics_) {
             static_names_.insert(site.names.begin(), site.names.end());
@@ -26,6 +27,11 @@ void Bridge::configure(const Setup& setup) {
         publish_index();
     }
     settle("the certificates of the configuration");
+}
+
+void Bridge::set_staples(md::StapleSource* staples) {
+    const std::lock_guard lock(mutex_);
+    staples_ = staples;
 }
 
 void Bridge::set_workers(std::vector<Post> workers) {
@@ -167,7 +173,7 @@ void Bridge::publish(const std::string& domain, const std::vector<std::string>& 
         if (certificates.empty()) {
             served_.erase(domain);
         } else {
-            const tls::CertificateSetPtr set = make_set(std::move(certificates));
+            const tls::CertificateSetPtr set = with_staples(*make_set(std::move(certificates)));
             for (const std::string& name : names_of(domain, names)) {
                 changes.push_back({name, set});
                 gone.erase(name);
@@ -180,6 +186,44 @@ void Bridge::publish(const std::string& domain, const std::vector<std::string>& 
         });
     }
     settle("new certificates of " + domain);
+}
+
+tls::CertificateSetPtr Bridge::with_staples(const tls::CertificateSet& set) const {
+    auto stapled = std::make_shared<tls::CertificateSet>(set);
+    for (size_t i = 0; i < set.certificates.size(); ++i) {
+        const tls::Certificate& certificate = *set.certificates[i];
+        stapled->staples[i] = staples_ != nullptr ? staples_->staple_of(certificate) : nullptr;
+    }
+    return stapled;
+}
+
+void Bridge::staples_changed(
+    const std::string& domain,
+    const std::vector<std::shared_ptr<const tls::Certificate>>& certificates) {
+    const auto is_changed = [&](const tls::CertificateSet& set) {
+        return std::any_of(certificates.begin(), certificates.end(), [&](const auto& one) {
+            return std::any_of(set.certificates.begin(), set.certificates.end(),
+                               [&](const auto& served) { return served->sha256 == one->sha256; });
+        });
+    };
+    const std::lock_guard lock(mutex_);
+    std::vector<tls::CertificateIndex::Change> changes;
+    const auto served = served_.find(domain);
+    if (served != served_.end() && is_changed(*served->second.set)) {
+        served->second.set = with_staples(*served->second.set);
+        for (const std::string& name : names_of(domain, served->second.names)) {
+            changes.push_back({name, served->second.set});
+        }
+    }
+    // A certificate may stand in a file and belong to a domain as well.
+    for (StaticCertificates& site : statics_) {
+        if (!is_changed(*site.set)) continue;
+        site.set = with_staples(*site.set);
+        for (const std::string& name : site.names) changes.push_back({name, site.set});
+    }
+    if (changes.empty()) return;
+    snapshots_.tls.certificates.update(
+        [&](const tls::CertificateIndex& index) { return with_default(index.with_all(changes)); });
 }
 
 void Bridge::publish_status(const std::string& domain, const std::vector<std::string>& names,

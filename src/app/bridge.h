@@ -18,7 +18,7 @@
 
 namespace app {
 
-class Bridge final : public md::ChallengePort, public md::CertificatePort {
+class Bridge final : public md::ChallengePort, public md::CertificatePort, public md::StaplePort {
   public:
     /// How long a worker may take to see a new snapshot before we go on without it.
     static constexpr std::chrono::seconds settle_limit{5};
@@ -26,6 +26,9 @@ class Bridge final : public md::ChallengePort, public md::CertificatePort {
     /// `snapshots` must outlive the bridge.
     explicit Bridge(proxy::Snapshots& snapshots,
                     base::Duration limit = base::Duration{settle_limit});
+
+    /// Where the staples of certificates are, from now on; null: nowhere. Asked with the mutex.
+    void set_staples(md::StapleSource* staples);
 
     /// Certificates from files, hosts of domains' sites, and the default site; at the start and at
     /// each reload. What domains have published stays.
@@ -43,6 +46,9 @@ class Bridge final : public md::ChallengePort, public md::CertificatePort {
                  std::vector<std::shared_ptr<const tls::Certificate>> certificates) override;
     void publish_status(const std::string& domain, const std::vector<std::string>& names,
                         std::string json) override;
+    void staples_changed(
+        const std::string& domain,
+        const std::vector<std::shared_ptr<const tls::Certificate>>& certificates) override;
 
   private:
     /// What a domain serves, and under which names.
@@ -52,6 +58,8 @@ class Bridge final : public md::ChallengePort, public md::CertificatePort {
     };
 
     void settle(std::string_view what);
+    /// The same certificates with the staples that they have now.
+    tls::CertificateSetPtr with_staples(const tls::CertificateSet& set) const;
     /// The names under which `domain` answers: its own and its sites' hosts, without those that
     /// belong to a static site or to another domain's site.
     std::set<std::string> names_of(const std::string& domain,
@@ -65,6 +73,7 @@ class Bridge final : public md::ChallengePort, public md::CertificatePort {
     const base::Duration limit_;
 
     std::mutex mutex_;
+    md::StapleSource* staples_ = nullptr;
     std::vector<Post> workers_;
     std::vector<StaticCertificates> statics_;
     std::set<std::string> static_names_;

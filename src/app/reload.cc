@@ -34,7 +34,7 @@ bool same_settings(const md::EngineSettings& a, const md::EngineSettings& b) {
            a.notify_command == b.notify_command &&
            a.challenge_dns01_command == b.challenge_dns01_command &&
            a.challenge_dns01_version == b.challenge_dns01_version &&
-           a.command_timeout == b.command_timeout && a.staple_others == b.staple_others &&
+           a.command_timeout == b.command_timeout &&
            a.stapling_keep_response == b.stapling_keep_response &&
            a.stapling_renew_window == b.stapling_renew_window &&
            a.http_reachable == b.http_reachable && a.https_reachable == b.https_reachable;

@@ -6,12 +6,16 @@
 #include "app/process.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "md/server_status.h"
 
 namespace app {
 
 namespace {
 
 constexpr std::chrono::seconds counters_limit{1};
+/// Of an OCSP responder, which is a small answer away, or for a CRL of a few MB.
+constexpr std::chrono::seconds staple_timeout{60};
+constexpr std::chrono::seconds staple_connect_timeout{10};
 /// Page and JSON asked for many times a second cost the workers one message per interval.
 constexpr std::chrono::milliseconds status_interval{200};
 /// The admin worker serves a few people.
@@ -37,10 +41,9 @@ int Server::run() {
         stop();
         return 1;
     }
-    if (engine_) {
-        engine_->start();
-        engine_started_ = true;
-    }
+    if (engine_) engine_->start();
+    if (stapler_) stapler_->start();
+    engine_started_ = true;
     base::log_info("app", "", "mdfront {} serves {}, {} worker(s)", MDFRONT_VERSION,
                    setup_->summary(), worker_count());
     serve();
@@ -67,9 +70,11 @@ bool Server::read_configuration() {
 
 bool Server::open_store() {
     snapshots_.routes.publish(setup_->routes);
-    bridge_.configure(*setup_);
     rotate_ticket_keys();
-    if (setup_->domains.empty()) return true;
+    if (!setup_->needs_stapler()) {
+        bridge_.configure(*setup_);
+        return true;
+    }
 
     const std::string& directory = setup_->engine.store_dir;
     if (const base::Status made = make_parents(directory); !made) {
@@ -88,10 +93,22 @@ bool Server::open_store() {
     store_->claim(clock_);
     md::TransportOptions transport;
     transport.user_agent = setup_->engine.user_agent;
+    md::TransportOptions asking = transport;
+    asking.total_timeout = staple_timeout;
+    asking.connect_timeout = staple_connect_timeout;
+    asking.stall_timeout = staple_connect_timeout;
+    stapler_ = std::make_unique<md::Stapler>(
+        setup_->engine, *store_, clock_, random_,
+        [asking] { return md::make_curl_transport(asking); }, bridge_, commands_);
+    bridge_.set_staples(stapler_.get());
+    watch_statics(*setup_);
+    bridge_.configure(*setup_);
+    if (setup_->domains.empty()) return true;
     engine_ = std::make_unique<md::Engine>(
         setup_->engine, setup_->domains, *store_, files_, clock_, random_,
         [transport] { return md::make_curl_transport(transport); }, bridge_, bridge_, commands_,
-        keys_);
+        keys_, stapler_.get());
+    stapler_->set_listener(engine_.get());
     if (const auto loaded = engine_->load(); !loaded) {
         base::log_error("app", directory, "{}", loaded.error().message());
         return false;
@@ -259,6 +276,7 @@ void Server::reload() {
         base::log_warn("app", "", "SIGHUP: {} takes effect at the next start", change);
     }
     base::Log::set_level(loaded->configuration.server.log_level);
+    watch_statics(*loaded);
     bridge_.configure(*loaded);
     snapshots_.routes.publish(loaded->routes);
     {
@@ -302,7 +320,18 @@ void Server::drain() {
 
 void Server::stop_engine() {
     clock_.stop();
-    if (std::exchange(engine_started_, false)) engine_->stop();
+    if (!std::exchange(engine_started_, false)) return;
+    if (stapler_) stapler_->stop();  // it tells the engine
+    if (engine_) engine_->stop();
+}
+
+void Server::watch_statics(const Setup& setup) {
+    if (!stapler_) return;
+    std::vector<std::shared_ptr<const tls::Certificate>> certificates;
+    for (const StaticCertificates& site : setup.statics) {
+        for (const auto& one : site.set->certificates) certificates.push_back(one);
+    }
+    stapler_->watch(setup.others, certificates);
 }
 
 void Server::stop() {
@@ -344,10 +373,13 @@ std::string Server::server_status(bool as_lines) {
     md::CertificateCheck check;
     {
         const std::lock_guard lock(status_mutex_);  // a reload changes both
-        if (!setup_->configuration.md.server_status || !engine_) return "";
+        if (!setup_->configuration.md.server_status || !stapler_) return "";
         check = setup_->configuration.md.certificate_check;
     }
-    return engine_->server_status(as_lines, check);
+    const std::vector<md::StapleRow> staples = stapler_->rows();
+    const std::string domains = engine_ ? engine_->server_status(as_lines, check) : "";
+    return domains + (as_lines ? md::staple_status_lines(staples, clock_.now())
+                               : md::staple_status_table(staples, clock_.now()));
 }
 
 std::string Server::md_status(const std::string& name) {

@@ -18,6 +18,7 @@
 #include "md/file_store.h"
 #include "md/files.h"
 #include "md/spawned_commands.h"
+#include "md/stapler.h"
 #include "tls/handshake_pool.h"
 
 namespace app {
@@ -60,6 +61,8 @@ class Server final : public StatusSource, public Actions {
     /// Lets requests finish, at most drain_timeout; a second signal cuts that short.
     void drain();
     void stop_engine();
+    /// Has the stapler look after the certificates from files that no domain has.
+    void watch_statics(const Setup& setup);
     void stop();
 
     size_t worker_count() const;
@@ -78,6 +81,7 @@ class Server final : public StatusSource, public Actions {
     proxy::Snapshots snapshots_;
     Bridge bridge_{snapshots_};
     std::unique_ptr<md::FileStore> store_;
+    std::unique_ptr<md::Stapler> stapler_;
     std::unique_ptr<md::Engine> engine_;
     std::unique_ptr<tls::HandshakePool> handshake_pool_;  // before the workers that lend to it
     std::vector<OpenListener> listeners_;

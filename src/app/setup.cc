@@ -133,6 +133,7 @@ md::Domain make_domain(const Configuration& configuration, const DomainSettings&
     take(domain.renew_via_ari, inherited<&D::renew_via_ari>(configuration, settings));
     take(domain.require_https, inherited<&D::require_https>(configuration, settings));
     take(domain.stapling, inherited<&D::stapling>(configuration, settings));
+    take(domain.revocation_check, inherited<&D::revocation_check>(configuration, settings));
     take(domain.certificate_status, inherited<&D::certificate_status>(configuration, settings));
     if (domain.is_from_tailscale()) {
         // What [md] says of these is for domains that order: the daemon's certificate is as it is,
@@ -147,6 +148,21 @@ md::Domain make_domain(const Configuration& configuration, const DomainSettings&
     domain.certificate_files = settings.certificate_files;
     domain.certificate_key_files = settings.key_files;
     return domain;
+}
+
+/// MDStapleOthers: what [md] says for certificates of no domain (mod_md.md 6.2).
+md::Domain make_others(const MdSettings& md) {
+    md::Domain others;
+    others.name = md::other_owner;
+    others.renew_mode = md::RenewMode::Manual;
+    others.stapling = md.staple_others && md.directives.stapling.value_or(false);
+    // Nothing is asked about them that nobody has asked for.
+    others.revocation_check = others.stapling
+                                  ? md.directives.revocation_check.value_or(others.revocation_check)
+                                  : md::RevocationCheck::Off;
+    others.http_proxy = md.directives.http_proxy.value_or("");
+    others.http_proxy_ca_file = md.directives.http_proxy_ca_file.value_or("");
+    return others;
 }
 
 md::EngineSettings make_engine_settings(const Configuration& configuration) {
@@ -167,7 +183,6 @@ md::EngineSettings make_engine_settings(const Configuration& configuration) {
         md.port_map.http && configuration.listens_on(proxy::Protocol::Http, *md.port_map.http);
     engine.https_reachable =
         md.port_map.https && configuration.listens_on(proxy::Protocol::Https, *md.port_map.https);
-    engine.staple_others = md.staple_others;
     engine.stapling_keep_response = md.stapling_keep_response;
     engine.stapling_renew_window = md.stapling_renew_window;
     engine.user_agent = "mdfront/" MDFRONT_VERSION;
@@ -405,6 +420,10 @@ tls::CertificateSetPtr make_set(std::vector<std::shared_ptr<const tls::Certifica
     return set;
 }
 
+bool Setup::needs_stapler() const {
+    return !domains.empty() || (others.stapling && !statics.empty());
+}
+
 std::string Setup::summary() const {
     size_t names = 0;
     for (const SiteSettings& site : configuration.sites) names += site.hosts.size();
@@ -422,6 +441,7 @@ Setup make_setup(Configuration configuration, Mistakes& mistakes, base::Time now
     make_routes(configuration, matched, setup, mistakes);
     setup.domains = std::move(matched.domains);
     setup.engine = make_engine_settings(configuration);
+    setup.others = make_others(configuration.md);
     setup.configuration = std::move(configuration);
     return setup;
 }

@@ -29,12 +29,16 @@ struct Setup {
     std::vector<md::Domain> domains;
     md::EngineSettings engine;
     std::vector<StaticCertificates> statics;
+    /// How the certificates of `statics` are stapled and watched: as a domain without names.
+    md::Domain others;
     /// By a domain's name: hosts of the sites that belong to it.
     std::map<std::string, std::vector<std::string>> domain_hosts;
     /// Whose certificate clients get that ask for no name or an unknown one: hosts of the default
     /// site; empty: nobody's.
     std::vector<std::string> default_hosts;
 
+    /// Somebody has certificates whose staples or revocation are looked after: needs the store.
+    bool needs_stapler() const;
     /// "2 sites, 3 names, 1 managed domain"
     std::string summary() const;
 };

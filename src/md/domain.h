@@ -17,6 +17,14 @@ enum class RenewMode : uint8_t { Manual = 0, Auto = 1, Always = 2 };
 /// MDRequireHttps.
 enum class RequireHttps : uint8_t { Off, Temporary, Permanent };
 
+/// revocation_check: how we find out that a certificate of ours was revoked.
+enum class RevocationCheck : uint8_t {
+    Auto,  // at its OCSP responder, or in its CRL if it has none
+    Ocsp,
+    Crl,
+    Off  // not at all; staples are fetched all the same
+};
+
 /// How far a domain is, as mod_md numbers it (mod_md.md 3.6). Expired is read as Complete.
 enum class DomainState : uint8_t {
     Unknown = 0,
@@ -92,8 +100,9 @@ struct Domain {
     bool renew_via_ari = true;
     RequireHttps require_https = RequireHttps::Off;
     bool stapling = false;
-    bool certificate_status = true;              // MDCertificateStatus
-    std::vector<std::string> certificate_files;  // MDCertificateFile: static
+    RevocationCheck revocation_check = RevocationCheck::Auto;  // new
+    bool certificate_status = true;                            // MDCertificateStatus
+    std::vector<std::string> certificate_files;                // MDCertificateFile: static
     std::vector<std::string> certificate_key_files;
 
     /// What the configuration knows and the engine needs, not stored by mod_md as settings:
@@ -113,6 +122,10 @@ struct Domain {
     /// challenges, and a key of the daemon's choice.
     bool is_from_tailscale() const { return ca_protocol == "tailscale"; }
 };
+
+/// Stands for certificates that belong to no managed domain, in the store and in messages: as in
+/// mod_md.
+inline const std::string other_owner = "other";
 
 /// MDCertificateCheck: where people can look a certificate up; `url` is followed by the SHA-256
 /// fingerprint in hex. Both empty: nowhere.
@@ -138,7 +151,6 @@ struct EngineSettings {
     std::string challenge_dns01_command;  // MDChallengeDns01 of domains without one of their own
     int challenge_dns01_version = 1;      // MDChallengeDns01Version: 2 gives teardown the value
     base::Duration command_timeout = std::chrono::minutes{5};
-    bool staple_others = true;                                     // MDStapleOthers
     Window stapling_keep_response{0, std::chrono::hours{7 * 24}};  // MDStaplingKeepResponse
     Window stapling_renew_window{33, {}};                          // MDStaplingRenewWindow
     std::string user_agent;                                        // "mdfront/<version>"

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "md/revocation.h"
+#include "md/status_json.h"
 #include "tls/certificate.h"
 
 namespace md {
@@ -22,8 +23,9 @@ struct CertificateSummary {
     std::vector<std::string> names;
     base::Time not_before{};
     base::Time not_after{};
-    std::optional<base::Time> revoked_at;  // by us
+    std::optional<base::Time> revoked_at;  // by us, or as its CA says
     std::string revocation_reason;         // "keyCompromise", …, or ""
+    std::optional<StapleReport> staple;    // nullopt: nobody is asked about it
 };
 
 /// `revoked`: all that is known to be; only the entry of this certificate counts.
@@ -56,7 +58,7 @@ struct DomainSummary {
     std::optional<base::Time> next_run;  // of a job that waits
     std::optional<base::Time> ready_at;  // a new set is there and is installed then
 
-    bool is_revoked = false;  // something that is served was revoked here
+    bool is_revoked = false;  // something that is served was revoked
     /// What came of the requests (renew_now and so on): how many visits have seen to some, and what
     /// went wrong with the last, or "". Who asked waits until the number has grown and nothing is
     /// pending.

@@ -58,7 +58,7 @@ std::vector<Slot> Engine::without_texts(std::vector<Slot> slots) {
 Engine::Engine(EngineSettings settings, std::vector<Domain> domains, Store& store, Files& files,
                base::Clock& clock, base::Random& random, TransportFactory transports,
                ChallengePort& challenges, CertificatePort& certificates, Commands& commands,
-               KeyFactory& keys)
+               KeyFactory& keys, Stapler* stapler)
     : settings_(std::move(settings)),
       domains_(std::move(domains)),
       store_(store),
@@ -70,7 +70,8 @@ Engine::Engine(EngineSettings settings, std::vector<Domain> domains, Store& stor
       certificate_port_(certificates),
       accounts_(store),
       commands_(commands),
-      keys_(keys) {}
+      keys_(keys),
+      stapler_(stapler) {}
 
 Engine::~Engine() {
     stop();
@@ -247,7 +248,8 @@ void Engine::give_back(Entry& entry, base::Time next_visit) {
         const std::lock_guard lock(mutex_);
         entry.running = false;
         entry.driving = false;
-        entry.next_visit = entry.requests.any() ? base::Time::min() : next_visit;
+        const bool is_awaited = entry.requests.any() || !entry.found_revoked.empty();
+        entry.next_visit = is_awaited ? base::Time::min() : next_visit;
         queue_.insert(&entry);
         --running_per_ca_[ca_of(entry.stored)];
     }
@@ -284,7 +286,8 @@ std::optional<base::Time> Engine::next_due() const {
 /// Hands over what the domain has. Called without the mutex by whoever works on the entry.
 void Engine::publish(const Entry& entry) {
     const Domain& domain = entry.stored.domain;
-    std::vector<std::shared_ptr<const tls::Certificate>> certificates = usable(entry.served);
+    watch_staples(entry);
+    std::vector<std::shared_ptr<const tls::Certificate>> certificates = unrevoked(entry);
     for (const auto& certificate : usable(entry.archived)) certificates.push_back(certificate);
     if (certificates.empty()) {
         auto fallback = fallback_certificate(store_, domain, clock_.now());
@@ -332,6 +335,11 @@ bool Engine::install_at_start(Entry& entry) {
     const base::Time ready = job.valid_from.value_or(
         ready_at(entry.served, entry.stored.state, *staged, settings_.activation_delay, now));
     if (ready > now) return false;
+    // A staple takes time, and the listeners wait for us: the first visit sees to it.
+    const auto needs_staple = [](const Slot& slot) { return slot.certificate->must_staple; };
+    if (stapler_ != nullptr && std::any_of(staged->begin(), staged->end(), needs_staple)) {
+        return false;
+    }
     Visit visit{.entry = entry, .stored = entry.stored, .served = entry.served, .job = job};
     if (auto installed = install(visit, *staged); !installed) {
         entry.next_visit = count_failure(visit, installed.error());

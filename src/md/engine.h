@@ -38,6 +38,7 @@
 #include "md/ports.h"
 #include "md/renewal_info.h"
 #include "md/revocation.h"
+#include "md/stapler.h"
 #include "md/status_json.h"
 #include "md/store.h"
 #include "md/transport.h"
@@ -58,17 +59,18 @@ class StoppableClock final : public base::Clock {
     std::atomic<bool> stopped_{false};
 };
 
-class Engine {
+class Engine final : public StaplerListener {
   public:
     using TransportFactory = std::function<std::unique_ptr<Transport>()>;
 
     /// All references must outlive the engine. `domains` are those of the configuration, matched
-    /// (match.h).
+    /// (match.h). `stapler`: null, nothing is stapled; it must tell nobody any more when the engine
+    /// ends.
     Engine(EngineSettings settings, std::vector<Domain> domains, Store& store, Files& files,
            base::Clock& clock, base::Random& random, TransportFactory transports,
            ChallengePort& challenges, CertificatePort& certificates, Commands& commands,
-           KeyFactory& keys);
-    ~Engine();
+           KeyFactory& keys, Stapler* stapler = nullptr);
+    ~Engine() override;
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
 
@@ -111,6 +113,10 @@ class Engine {
     /// mod_md's part of server-status, as lines or as a table (server_status.h).
     std::string server_status(bool as_lines, const CertificateCheck& check) const;
 
+    // From the stapler.
+    void on_revoked(const std::string& domain, const RevokedCertificate& revoked) override;
+    void on_staple_report(const std::string& domain) override;
+
   private:
     /// What somebody asked for, for the next visit.
     struct Requests {
@@ -127,8 +133,10 @@ class Engine {
         std::vector<Slot> staged;
         std::optional<Job> job;      // the one in staging, or of an installed set (is_announcing)
         bool is_announcing = false;  // the set is served, and events of it are still to be raised
-        std::vector<RenewalInfo> renewal_infos;   // of what is served, if the CA advises
-        std::vector<RevokedCertificate> revoked;  // among what is served
+        std::vector<RenewalInfo> renewal_infos;         // of what is served, if the CA advises
+        std::vector<RevokedCertificate> revoked;        // among what is served
+        std::vector<RevokedCertificate> found_revoked;  // by the stapler, for the next visit
+        std::vector<base::Time> urgent_renewals;        // begun because of that, within a day
         base::Time next_visit{};
         base::Time job_saved{};  // when the job last went to disk
         size_t number = 0;       // in the order of the configuration
@@ -208,6 +216,14 @@ class Engine {
     Outcome<void> warn_of_expiry(Visit& visit);
     void tell_status(const Visit& visit);
 
+    // Staples, and certificates that were revoked: engine_staples.cc.
+    void watch_staples(const Entry& entry);
+    static std::vector<std::shared_ptr<const tls::Certificate>> unrevoked(const Entry& entry);
+    Outcome<void> get_staples(Visit& visit, const std::vector<Slot>& staged);
+    bool learn_revoked(Visit& visit, const std::vector<RevokedCertificate>& found);
+    base::Time revoked_due_at(const Visit& visit, base::Time now) const;
+    void count_urgent_renewal(Visit& visit);
+
     // The table; what is told of it: engine_status.cc.
     /// Certificates stay, texts with private keys in them do not.
     static std::vector<Slot> without_texts(std::vector<Slot> slots);
@@ -233,6 +249,7 @@ class Engine {
     AccountRegistry accounts_;
     Commands& commands_;
     KeyFactory& keys_;
+    Stapler* const stapler_;
     std::stop_source stop_;  // ends commands
     const Events events_{commands_, clock_, settings_, stop_.get_token()};
 

@@ -39,6 +39,7 @@ DomainStatus Engine::status_of(const Entry& entry) const {
         if (const auto* revoked = find_revoked(entry.revoked, *one.certificate)) {
             one.revoked = *revoked;
         }
+        if (stapler_ != nullptr) one.staple = stapler_->report(*one.certificate);
     }
     status.staged = shown(entry.staged);
     status.job = entry.job;
@@ -83,6 +84,9 @@ DomainSummary Engine::summary_of(const Entry& entry) const {
         if (!slot.certificate) continue;
         const tls::Certificate& certificate = *slot.certificate;
         summary.certificates.push_back(summarize(slot.label, certificate, entry.revoked));
+        if (stapler_ != nullptr) {
+            summary.certificates.back().staple = stapler_->report(certificate);
+        }
         if (summary.certificates.back().revoked_at) summary.is_revoked = true;
         if (!summary.not_after || certificate.not_after < *summary.not_after) {
             summary.not_after = certificate.not_after;

@@ -60,10 +60,12 @@ void Engine::look_again(Visit& visit) {
 
 base::Time Engine::visit(Entry& entry, Transport& transport) {
     Requests requests;
+    std::vector<RevokedCertificate> found_revoked;
     Visit visit{.entry = entry, .stored = {}, .served = {}, .job = {}};
     {
         const std::lock_guard lock(mutex_);
         requests = std::exchange(entry.requests, {});
+        found_revoked = std::exchange(entry.found_revoked, {});
         entry.is_answering = requests.any();
         visit.stored = entry.stored;
         visit.served = entry.served;
@@ -76,7 +78,8 @@ base::Time Engine::visit(Entry& entry, Transport& transport) {
     base::Time next = clock_.now();
     try {
         answer(visit, transport, requests);
-        next = this->visit(visit, transport, requests.renew || requests.revoke);
+        const bool is_urgent = learn_revoked(visit, found_revoked);
+        next = this->visit(visit, transport, requests.renew || requests.revoke || is_urgent);
     } catch (const std::exception& error) {  // the libraries': none of ours throws
         next = failed(visit, make_problem(EINVAL, fmt::format("internal error: {}", error.what())));
     }
@@ -122,12 +125,8 @@ base::Time Engine::visit(Visit& visit, Transport& transport, bool requested) {
 /// set in domains/ is kept ready beside them: it must be due, too.
 base::Time Engine::due_at(const Visit& visit, base::Time now) {
     const Domain& domain = visit.stored.domain;
-    const base::Time due = renew_at(domain, visit.served, visit.stored.state, now);
-    for (const Slot& slot : visit.served) {
-        if (slot.certificate && find_revoked(visit.revoked, *slot.certificate) != nullptr) {
-            return std::min(due, now);
-        }
-    }
+    const base::Time due = std::min(renew_at(domain, visit.served, visit.stored.state, now),
+                                    revoked_due_at(visit, now));
     // The CA's advice makes it earlier only: the window is what was promised.
     if (!domain.is_static()) return std::min(due, advised_at(visit.renewal_infos));
     const std::vector<Slot> beside =
@@ -144,6 +143,7 @@ base::Time Engine::renew(Visit& visit, Transport& transport, bool requested) {
         visit.entry.staged.clear();
     }
     carry_log_over(visit);
+    count_urgent_renewal(visit);
     if (!may_begin(visit)) {
         return clock_.now() + check_delay(settings_.check_interval, random_);
     }
@@ -263,6 +263,10 @@ base::Time Engine::install_when_ready(Visit& visit) {
         save(visit, true);
         tell_status(visit);
         return *visit.job.next_run;
+    }
+    if (auto stapled = get_staples(visit, *staged); !stapled) {
+        if (is_stopping(stapled.error())) return now;
+        return failed(visit, stapled.error());  // finished stays: it is tried again
     }
     std::optional<Problem> unheard;
     if (!visit.job.notified_renewed) {

@@ -33,6 +33,7 @@ constexpr Row rows[] = {
     {EventKind::Errored, "errored", hour},
     {EventKind::OcspRenewed, "ocsp-renewed", day},
     {EventKind::OcspErrored, "ocsp-errored", hour},
+    {EventKind::Revoked, "revoked", base::Duration::zero()},
 };
 
 const Row& row_of(EventKind kind) {

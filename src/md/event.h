@@ -20,7 +20,8 @@ enum class EventKind : uint8_t {
     Expiring,
     Errored,
     OcspRenewed,
-    OcspErrored
+    OcspErrored,
+    Revoked  // new: mod_md has none
 };
 
 struct Event {

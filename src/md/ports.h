@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "tls/certificate.h"
+#include "tls/certificate_index.h"
 
 namespace md {
 
@@ -35,6 +35,25 @@ class CertificatePort {
     /// The body of /.httpd/certificate-status (mod_md.md 7.2) for this domain.
     virtual void publish_status(const std::string& domain, const std::vector<std::string>& names,
                                 std::string json) = 0;
+};
+
+/// Where the staples are that belong to certificates: asked when a set of them is put together.
+class StapleSource {
+  public:
+    virtual ~StapleSource() = default;
+    /// Null: none that says "good". Any thread.
+    virtual std::shared_ptr<const tls::Staple> staple_of(const tls::Certificate& certificate) = 0;
+};
+
+/// Whoever serves staples.
+class StaplePort {
+  public:
+    virtual ~StaplePort() = default;
+    /// The StapleSource has others now for these certificates of a domain (or "other": of none).
+    /// Workers use them from some handshake on; this does not wait for it.
+    virtual void staples_changed(
+        const std::string& domain,
+        const std::vector<std::shared_ptr<const tls::Certificate>>& certificates) = 0;
 };
 
 }  // namespace md

@@ -31,7 +31,7 @@ std::string revocation_reason_names();
 struct RevokedCertificate {
     std::string sha256;  // of its DER, hex
     std::string serial;  // upper-case hex
-    std::string reason;  // revocation_reason_name()
+    std::string reason;  // revocation_reason_name(), or what the CA says
     base::Time when{};
 };
 

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "md/acme_directory.h"
 #include "md/renewal.h"
+#include "md/staple_file.h"
 
 namespace md {
 
@@ -137,6 +138,21 @@ std::string activity_cell(const Row& row, base::Time now) {
     return text;
 }
 
+// ---- staples (mod_md.md 7.3, 7.4)
+
+/// What is being done about an answer: "Refresh in ~2 days", or how it failed.
+std::string staple_activity(const StapleReport& report, base::Time now) {
+    std::string text;
+    if (report.renewal && report.renewal->errors > 0) {
+        const Job& job = *report.renewal;
+        text = fmt::format("Error[{}] {} ({} in a row). ",
+                           escape_html(status_description(job.last.status)),
+                           escape_html(job.last.message()), job.errors);
+    }
+    if (report.refresh_at) text += "Refresh " + when(*report.refresh_at, now);
+    return text;
+}
+
 }  // namespace
 
 std::string state_text(const StoredDomain& stored, std::optional<base::Time> not_after,
@@ -247,6 +263,60 @@ std::string server_status_table(std::span<const DomainStatus> domains,
             is_even ? "even" : "odd", escape_html(status->stored.domain.name), names,
             escape_html(row.state), valid, cas, status->stored.domain.stapling ? "on" : "off",
             links, activity_cell(row, now));
+        is_even = !is_even;
+    }
+    return out + "</tbody></table>\n";
+}
+
+std::string staple_status_lines(std::span<const StapleRow> staples, base::Time now) {
+    std::map<std::string, size_t> counts;
+    std::string lines;
+    size_t index = 0;
+    for (const StapleRow& row : staples) {
+        const StapleReport& report = row.report;
+        ++counts[report.status];
+        const std::string prefix = fmt::format("ManagedStapling[{}]", index++);
+        const auto line = [&](std::string_view key, std::string_view value) {
+            lines += fmt::format("{}{}: {}\n", prefix, key, base::escape_for_log(value));
+        };
+        line("Domain", row.domain);
+        line("CertificateID", certificate_id(*row.certificate));
+        line("OCSPStatus", report.status);
+        if (report.from) line("StaplingValidFrom", base::format_http_date(*report.from));
+        if (report.until) line("StaplingValidUntil", base::format_http_date(*report.until));
+        line("ResponderName", ca_name(report.url));
+        line("ResponderURL", report.url);
+        if (report.renewal && report.renewal->errors > 0) {
+            line("ActivityLastStatus", status_description(report.renewal->last.status));
+            line("ActivityLastDetail", report.renewal->last.message());
+        }
+        if (report.refresh_at) {
+            const auto left = std::chrono::floor<std::chrono::seconds>(*report.refresh_at - now);
+            line("ActivityRefresh", std::to_string(left.count()));
+        }
+    }
+    return fmt::format(
+               "ManagedStaplingsTotal: {}\nManagedStaplingsOK: {}\nManagedStaplingsRenew: {}\n"
+               "ManagedStaplingsErrored: {}\n",
+               staples.size(), counts["good"], counts["revoked"], counts["unknown"]) +
+           lines;
+}
+
+std::string staple_status_table(std::span<const StapleRow> staples, base::Time now) {
+    if (staples.empty()) return "";
+    std::string out =
+        "<h2>Managed Staplings</h2>\n<table class=\"md_ocsp_status\"><thead><tr><th>Domain</th>"
+        "<th>CertificateID</th><th>OCSPStatus</th><th>StaplingValid</th><th>Responder</th>"
+        "<th>Activity</th></tr></thead>\n<tbody>\n";
+    bool is_even = true;
+    for (const StapleRow& row : staples) {
+        const StapleReport& report = row.report;
+        out += fmt::format(
+            "<tr class=\"{}\"><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>"
+            "</tr>\n",
+            is_even ? "even" : "odd", escape_html(row.domain), certificate_id(*row.certificate),
+            escape_html(report.status), report.until ? "until " + when(*report.until, now) : "-",
+            escape_html(ca_name(report.url)), staple_activity(report, now));
         is_even = !is_even;
     }
     return out + "</tbody></table>\n";

@@ -67,6 +67,13 @@ Json staple_json(const StapleReport& staple) {
     json["status"] = staple.status;
     if (staple.from && staple.until) json["valid"] = period(*staple.from, *staple.until);
     if (staple.renewal) json["renewal"] = job_to_json_value(*staple.renewal, false);
+    // Ours: mod_md has no more than the above.
+    json[staple.is_crl ? "crl" : "responder"] = staple.url;
+    json["stapled"] = staple.is_stapled;
+    if (staple.refresh_at) json["refresh-at"] = base::format_http_date(*staple.refresh_at);
+    if (staple.last_success) json["answered"] = base::format_http_date(*staple.last_success);
+    if (staple.revoked_at) json["revoked-at"] = base::format_http_date(*staple.revoked_at);
+    if (!staple.reason.empty()) json["reason"] = staple.reason;
     return json;
 }
 
@@ -193,7 +200,16 @@ std::string certificate_status(const DomainStatus& status) {
     for (const KeySpec& spec : status.stored.domain.key_specs()) {
         json[spec.status_name()] = Json::object();
     }
-    for (const ShownCertificate& entry : active) json[entry.label] = brief_json(*entry.certificate);
+    for (const ShownCertificate& entry : active) {
+        json[entry.label] = brief_json(*entry.certificate);
+        if (!entry.staple) continue;
+        // mod_md tells nothing of it here. Of ours, what is nobody's secret: each handshake has it.
+        Json& ocsp = json[entry.label]["ocsp"];
+        ocsp["status"] = entry.staple->status;
+        if (entry.staple->from && entry.staple->until) {
+            ocsp["valid"] = period(*entry.staple->from, *entry.staple->until);
+        }
+    }
     if (status.job) {
         Json staged = Json::object();
         for (const ShownCertificate& entry : status.staged) {

@@ -15,12 +15,26 @@
 
 namespace md {
 
-/// The OCSP side of a served certificate.
+/// What its CA says about a served certificate, by OCSP or by a CRL.
 struct StapleReport {
-    std::string status;  // "good", "revoked", "unknown"
-    std::optional<base::Time> from;
-    std::optional<base::Time> until;
-    std::optional<Job> renewal;
+    std::string status;               // "good", "revoked", "unknown"
+    std::optional<base::Time> from;   // of the answer or list
+    std::optional<base::Time> until;  // … until then it holds
+    std::string url;                  // who is asked
+    bool is_crl = false;              // url is that of a CRL
+    bool is_stapled = false;          // the answer is one that clients are given
+    std::optional<base::Time> refresh_at;
+    std::optional<base::Time> revoked_at;
+    std::string reason;                        // of the revocation, or ""
+    std::optional<base::Time> last_success{};  // when an answer came last, in this process
+    std::optional<Job> renewal{};              // of the question
+};
+
+/// A certificate whose status is watched: a row in server-status.
+struct StapleRow {
+    std::string domain;
+    std::shared_ptr<const tls::Certificate> certificate;
+    StapleReport report;
 };
 
 /// A certificate as it is shown.
@@ -28,7 +42,7 @@ struct ShownCertificate {
     std::string label;  // "rsa", "P-256"; static files "0", "1", …
     std::shared_ptr<const tls::Certificate> certificate;
     std::optional<StapleReport> staple;
-    std::optional<RevokedCertificate> revoked = {};  // by us
+    std::optional<RevokedCertificate> revoked = {};  // by us, or as its CA says
 };
 
 /// Everything that is told of one domain.

@@ -65,6 +65,7 @@ std::string dated(const std::optional<base::Time>& time, base::Time now) {
 }
 
 std::string_view state_class(const md::DomainSummary& domain) {
+    if (domain.is_revoked) return "bad";
     if (domain.state.starts_with("good")) return domain.errors > 0 ? "warn" : "good";
     if (domain.state.starts_with("incomplete")) return "warn";
     return "bad";
@@ -130,6 +131,28 @@ std::string check_links(const md::DomainSummary& domain, const md::CertificateCh
     return links;
 }
 
+/// What the CA says of each certificate: "OCSP P-256: good, until in 3 days".
+std::string staple_notes(const md::DomainSummary& domain, base::Time now) {
+    std::string notes;
+    for (const md::CertificateSummary& certificate : domain.certificates) {
+        if (!certificate.staple) continue;
+        const md::StapleReport& report = *certificate.staple;
+        const bool has_failed = report.renewal && report.renewal->errors > 0;
+        std::string note = fmt::format(
+            "{} {}: {}", report.is_crl ? "CRL" : (report.is_stapled ? "staple" : "OCSP"),
+            escape_html(certificate.label), escape_html(report.status));
+        if (report.until && report.status != "revoked") {
+            note += fmt::format(", ends {}", relative_time(*report.until, now));
+        }
+        if (has_failed) {
+            note += fmt::format("<div class=\"error\">{}</div>",
+                                escape_html(report.renewal->last.message()));
+        }
+        notes += fmt::format("<small>{}</small>", note);
+    }
+    return notes;
+}
+
 void add_domain(std::string& page, const md::DomainSummary& domain, const Status& status) {
     const base::Time now = status.now;
     const std::string name = escape_html(domain.name);
@@ -140,8 +163,9 @@ void add_domain(std::string& page, const md::DomainSummary& domain, const Status
         names += escape_html(other);
     }
     page += fmt::format("<td class=\"names\">{}</td>", names);
-    page += fmt::format("<td><span class=\"state {}\">{}</span></td>", state_class(domain),
-                        escape_html(domain.state));
+    page += fmt::format("<td><span class=\"state {}\">{}</span>{}</td>", state_class(domain),
+                        domain.is_revoked ? "revoked" : escape_html(domain.state),
+                        staple_notes(domain, now));
     page += fmt::format("<td>{}</td>", dated(domain.not_after, now));
     page += fmt::format(
         "<td class=\"names\">{}{}</td>",

@@ -1,5 +1,7 @@
 #include "app/admin/summary_json.h"
 
+#include <cerrno>
+
 #include "app/admin/json_values.h"
 
 namespace app {
@@ -8,6 +10,25 @@ namespace {
 
 Json text_or_null(const std::string& text) {
     return text.empty() ? Json(nullptr) : Json(text);
+}
+
+/// What is known of it by OCSP or a CRL.
+Json staple_json(const md::StapleReport& report) {
+    Json json{{"status", report.status},
+              {"from", json_time(report.from)},
+              {"until", json_time(report.until)},
+              {"source", report.is_crl ? "crl" : "ocsp"},
+              {"url", report.url},
+              {"stapled", report.is_stapled},
+              {"next_refresh", json_time(report.refresh_at)},
+              {"last_answer", json_time(report.last_success)},
+              {"errors", 0},
+              {"last_error", nullptr}};
+    if (report.renewal && report.renewal->last.status != 0) {
+        json["errors"] = report.renewal->errors;
+        json["last_error"] = report.renewal->last.message();
+    }
+    return json;
 }
 
 Json certificate_json(const md::CertificateSummary& certificate) {
@@ -24,6 +45,7 @@ Json certificate_json(const md::CertificateSummary& certificate) {
         json["revoked"] = Json{{"at", json_time(certificate.revoked_at)},
                                {"reason", certificate.revocation_reason}};
     }
+    json["ocsp"] = certificate.staple ? staple_json(*certificate.staple) : Json(nullptr);
     return json;
 }
 
@@ -69,6 +91,25 @@ std::vector<Json> objects_at(const Json& json, const char* key) {
     return objects;
 }
 
+md::StapleReport staple_from(const Json& json) {
+    md::StapleReport report;
+    report.status = value_at<std::string>(json, "status");
+    report.from = time_at(json, "from");
+    report.until = time_at(json, "until");
+    report.url = value_at<std::string>(json, "url");
+    report.is_crl = value_at<std::string>(json, "source") == "crl";
+    report.is_stapled = value_at<bool>(json, "stapled");
+    report.refresh_at = time_at(json, "next_refresh");
+    report.last_success = time_at(json, "last_answer");
+    if (const int errors = value_at<int>(json, "errors"); errors > 0) {
+        md::Job job;
+        job.errors = errors;
+        job.last = md::make_problem(EIO, value_at<std::string>(json, "last_error"));
+        report.renewal = std::move(job);
+    }
+    return report;
+}
+
 md::CertificateSummary certificate_from(const Json& json) {
     md::CertificateSummary certificate;
     certificate.label = value_at<std::string>(json, "label");
@@ -82,6 +123,9 @@ md::CertificateSummary certificate_from(const Json& json) {
     if (const auto at = json.find("revoked"); at != json.end() && at->is_object()) {
         certificate.revoked_at = time_at(*at, "at");
         certificate.revocation_reason = value_at<std::string>(*at, "reason");
+    }
+    if (const auto at = json.find("ocsp"); at != json.end() && at->is_object()) {
+        certificate.staple = staple_from(*at);
     }
     return certificate;
 }

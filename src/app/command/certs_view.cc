@@ -132,6 +132,33 @@ std::string validity(const md::CertificateSummary& certificate, base::Time now) 
                        is_over ? "ended" : "ends", relative_time(certificate.not_after, now));
 }
 
+/// What its CA says about a certificate, and how we know.
+void add_staple(std::string& out, const md::StapleReport& report, base::Time now,
+                const Look& look) {
+    std::string text = report.status;
+    if (report.from && report.until) {
+        text += fmt::format(", since {}, until {} ({})", minute(*report.from),
+                            minute(*report.until), relative_time(*report.until, now));
+    }
+    text += fmt::format("; {}", report.is_crl       ? "by its CRL"
+                                : report.is_stapled ? "stapled"
+                                                    : "not stapled");
+    const bool is_bad = report.status == "revoked" || (report.is_stapled && !report.until);
+    add_fact(out, report.is_crl ? "CRL" : "OCSP", text, look, is_bad ? Paint::Bad : Paint::None);
+    text = printable(report.url);
+    if (report.refresh_at) {
+        text += *report.refresh_at <= now
+                    ? ", asked now"
+                    : fmt::format(", asked again {}", relative_time(*report.refresh_at, now));
+    }
+    add_fact(out, "", text, look, Paint::Quiet);
+    if (!report.renewal || report.renewal->errors == 0) return;
+    add_fact(out, "",
+             fmt::format("{} failed in a row: {}", report.renewal->errors,
+                         printable(report.renewal->last.message())),
+             look, Paint::Bad);
+}
+
 void add_certificate(std::string& out, const md::CertificateSummary& certificate, base::Time now,
                      const Look& look) {
     out +=
@@ -148,6 +175,7 @@ void add_certificate(std::string& out, const md::CertificateSummary& certificate
                              printable(certificate.revocation_reason)),
                  look, Paint::Bad);
     }
+    if (certificate.staple) add_staple(out, *certificate.staple, now, look);
 }
 
 std::string why_then(const md::DomainSummary& domain) {

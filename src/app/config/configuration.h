@@ -97,6 +97,7 @@ struct DomainDirectives {
     std::optional<bool> renew_via_ari;
     std::optional<md::RequireHttps> require_https;
     std::optional<bool> stapling;
+    std::optional<md::RevocationCheck> revocation_check;
     std::optional<bool> certificate_status;
 };
 

@@ -39,6 +39,15 @@ std::optional<md::RequireHttps> require_https(const Node& node, Reading& reading
     return values::word(node, reading, words);
 }
 
+std::optional<md::RevocationCheck> revocation_check(const Node& node, Reading& reading) {
+    static constexpr values::Word<md::RevocationCheck> words[] = {
+        {"auto", md::RevocationCheck::Auto},
+        {"ocsp", md::RevocationCheck::Ocsp},
+        {"crl", md::RevocationCheck::Crl},
+        {"off", md::RevocationCheck::Off}};
+    return values::word<md::RevocationCheck>(node, reading, words);
+}
+
 /// How long to wait for the lock; 0: no locks.
 std::optional<base::Duration> store_locks(const Node& node, Reading& reading) {
     if (node.kind == Node::Kind::Boolean) {
@@ -233,6 +242,14 @@ const std::vector<Key<DomainDirectives>>& directive_keys() {
          set<&T::auto_members, members>},
         {{"stapling", "boolean", "false", "Staple OCSP answers (MDStapling)."},
          set<&T::stapling, values::boolean>},
+        {{"revocation_check", "text", "\"auto\"",
+          "\"auto\", \"ocsp\", \"crl\" or \"off\": how to learn that a certificate was revoked, "
+          "from "
+          "its OCSP responder or from its CRL "
+          "(\"auto\": the CRL if it has no responder); \"off\": not at all. A revoked one is "
+          "renewed "
+          "at once."},
+         set<&T::revocation_check, revocation_check>},
     };
     return keys;
 }

@@ -1,0 +1,159 @@
+// Staples of what is served, and what their CAs say about certificates: declared in engine.h.
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "md/engine.h"
+#include "md/poll.h"
+#include "md/renewal.h"
+
+namespace md {
+
+namespace {
+
+/// So often a day a renewal begins because what is served was revoked: a CA that revokes whatever
+/// it issues must not be asked without end.
+constexpr size_t urgent_renewals_max = 3;
+constexpr base::Duration urgent_period = std::chrono::hours{24};
+
+const Slot* slot_of(const std::vector<Slot>& slots, const RevokedCertificate& revoked) {
+    const auto found = std::find_if(slots.begin(), slots.end(), [&](const Slot& slot) {
+        return slot.certificate && base::hex(slot.certificate->sha256) == revoked.sha256;
+    });
+    return found == slots.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+/// The staples come first: each set that is published brings its own.
+void Engine::watch_staples(const Entry& entry) {
+    if (stapler_ != nullptr) stapler_->watch(entry.stored.domain, usable(entry.served));
+}
+
+/// What can be served of `slots`. A certificate that was revoked is so only while there is no other
+/// one: clients that ask would refuse it.
+std::vector<std::shared_ptr<const tls::Certificate>> Engine::unrevoked(const Entry& entry) {
+    std::vector<std::shared_ptr<const tls::Certificate>> good;
+    for (const auto& certificate : usable(entry.served)) {
+        if (find_revoked(entry.revoked, *certificate) == nullptr) good.push_back(certificate);
+    }
+    return good.empty() ? usable(entry.served) : good;
+}
+
+/// Before a new set is served: its staples. One that has to have a staple waits for it; the others
+/// are better with than without.
+Outcome<void> Engine::get_staples(Visit& visit, const std::vector<Slot>& staged) {
+    if (stapler_ == nullptr) return {};
+    const bool is_anything_served = !usable(visit.served).empty();
+    for (const Slot& slot : staged) {
+        // Nobody waits for a staple behind a 503.
+        if (!slot.certificate->must_staple && !is_anything_served) continue;
+        auto obtained = stapler_->obtain(visit.stored.domain, slot.certificate);
+        if (obtained || is_stopping(obtained.error())) {
+            if (!obtained) return obtained;
+            continue;
+        }
+        if (slot.certificate->must_staple) {
+            Problem problem = std::move(obtained).error();
+            problem.detail = fmt::format(
+                "the new certificate ({}) must be stapled, and waits for its staple: {}",
+                slot.label, problem.detail);
+            return problem;
+        }
+        base::log_info("md", visit.stored.domain.name,
+                       "the new certificate ({}) goes live without a staple: {}", slot.label,
+                       base::escape_for_log(obtained.error().message()));
+    }
+    return {};
+}
+
+// ---- what the stapler finds out
+
+void Engine::on_revoked(const std::string& domain, const RevokedCertificate& revoked) {
+    {
+        const std::lock_guard lock(mutex_);
+        const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const auto& entry) {
+            return entry->stored.domain.name == domain;
+        });
+        if (found == entries_.end()) return;
+        Entry& entry = **found;
+        const Slot* slot = slot_of(entry.served, revoked);
+        if (slot == nullptr || find_revoked(entry.revoked, *slot->certificate) != nullptr) return;
+        if (find_revoked(entry.found_revoked, *slot->certificate) == nullptr) {
+            entry.found_revoked.push_back(revoked);
+        }
+        if (!entry.running) {
+            queue_.erase(&entry);
+            entry.next_visit = base::Time::min();
+            queue_.insert(&entry);
+        }
+    }
+    wake_.notify_one();
+}
+
+void Engine::on_staple_report(const std::string& domain) {
+    // With the mutex: nothing older overtakes it, and nothing is told of a domain that is gone.
+    const std::lock_guard lock(mutex_);
+    for (const auto& entry : entries_) {
+        if (entry->stored.domain.name == domain) publish_status(*entry);
+    }
+}
+
+/// Takes note of what was revoked by others: for good, since revoked.json outlives a restart. True
+/// if a renewal should begin at once.
+bool Engine::learn_revoked(Visit& visit, const std::vector<RevokedCertificate>& found) {
+    bool is_new = false;
+    for (const RevokedCertificate& revoked : found) {
+        const Slot* slot = slot_of(visit.served, revoked);
+        if (slot == nullptr || find_revoked(visit.revoked, *slot->certificate) != nullptr) continue;
+        visit.revoked.push_back(revoked);
+        is_new = true;
+    }
+    if (!is_new) return false;
+    {
+        const std::lock_guard lock(mutex_);
+        visit.entry.revoked = visit.revoked;
+    }
+    const Domain& domain = visit.stored.domain;
+    {
+        const auto lock = store_.hold();  // for domains/
+        auto saved = lock.ok() ? save_revoked(store_, domain.name, visit.revoked)
+                               : Outcome<void>(lock.error());
+        if (!saved) base::log_warn("md", domain.name, "{}", saved.error().message());
+    }
+    publish(visit.entry);
+    (void)raise(visit, EventKind::Revoked);  // its failure changes nothing here
+    if (!may_renew(domain, visit.stored.state)) {
+        base::log_error("md", domain.name,
+                        "the revoked certificate is not renewed here: replace it by hand");
+        return false;
+    }
+    return revoked_due_at(visit, clock_.now()) <= clock_.now();
+}
+
+/// When what is served has to be renewed because some of it was revoked; max(): none was.
+base::Time Engine::revoked_due_at(const Visit& visit, base::Time now) const {
+    const bool is_revoked =
+        std::any_of(visit.served.begin(), visit.served.end(), [&](const Slot& slot) {
+            return slot.certificate && find_revoked(visit.revoked, *slot.certificate) != nullptr;
+        });
+    if (!is_revoked) return base::Time::max();
+    const std::lock_guard lock(mutex_);
+    const auto& begun = visit.entry.urgent_renewals;
+    if (begun.size() < urgent_renewals_max) return now;
+    return std::max(now, begun[begun.size() - urgent_renewals_max] + urgent_period);
+}
+
+/// A renewal begins: is it one of those that are counted?
+void Engine::count_urgent_renewal(Visit& visit) {
+    const base::Time now = clock_.now();
+    if (revoked_due_at(visit, now) == base::Time::max()) return;
+    const std::lock_guard lock(mutex_);
+    auto& begun = visit.entry.urgent_renewals;
+    std::erase_if(begun, [&](base::Time when) { return when > now || when < now - urgent_period; });
+    begun.push_back(now);
+}
+
+}  // namespace md

@@ -1,0 +1,762 @@
+#include "md/stapler.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "md/poll.h"
+
+namespace md {
+
+namespace {
+
+using std::chrono::hours;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+/// A thread without work looks at the clock so often: wall time may have jumped (faults.md PR-15).
+constexpr base::Duration idle_max = seconds{60};
+/// Answers may hold for years; who revokes wants to be heard before (faults.md OC-12).
+constexpr base::Duration refresh_max = hours{7 * 24};
+/// CAs issue lists several times a day, long before the old one ends.
+constexpr base::Duration list_refresh_max = hours{6};
+/// When the renew window is open already after an answer (mod_md.md 6.4).
+constexpr base::Duration again_max = hours{1};
+constexpr base::Duration again_min = seconds{10};
+constexpr base::Duration urgent_max = minutes{5};
+/// Before a good answer's end it is tried more often than the back-off says.
+constexpr base::Duration near_end_min = minutes{10};
+/// Nothing is ever planned further ahead: a day of back-off and its jitter, or refresh_max.
+constexpr base::Duration plan_max = refresh_max + hours{36};
+
+/// Who is asked about a certificate, and whether the answer is stapled.
+struct Plan {
+    bool asks_responder = false;
+    bool is_stapled = false;
+    bool reads_list = false;
+};
+
+Plan plan_for(const Domain& domain, const tls::Certificate& certificate) {
+    Plan plan;
+    if (certificate.fallback || certificate.chain.empty()) return plan;
+    const RevocationCheck check = domain.revocation_check;
+    const bool has_responder = !certificate.ocsp_url.empty();
+    // A certificate that promises staples is of little use without (RFC 7633).
+    plan.is_stapled = has_responder && (domain.stapling || certificate.must_staple);
+    plan.asks_responder =
+        plan.is_stapled ||
+        (has_responder && (check == RevocationCheck::Auto || check == RevocationCheck::Ocsp));
+    plan.reads_list =
+        check == RevocationCheck::Crl || (check == RevocationCheck::Auto && !has_responder);
+    return plan;
+}
+
+}  // namespace
+
+size_t Stapler::DigestHash::operator()(const Digest& digest) const {
+    size_t hash = 0;
+    std::memcpy(&hash, digest.data(), sizeof hash);
+    return hash;
+}
+
+Stapler::Stapler(const EngineSettings& settings, Store& store, base::Clock& clock,
+                 base::Random& random, TransportFactory transports, StaplePort& port,
+                 Commands& commands)
+    : settings_(settings),
+      store_(store),
+      clock_(clock),
+      random_(random),
+      transport_factory_(std::move(transports)),
+      port_(port),
+      events_(commands, clock, settings, stop_.get_token()) {}
+
+Stapler::~Stapler() {
+    stop();
+}
+
+// ---- what is watched
+
+void Stapler::watch(const Domain& domain, const Certificates& certificates) {
+    std::vector<Known> known;
+    for (const auto& certificate : certificates) {
+        {
+            const std::lock_guard lock(mutex_);
+            const auto list = watched_.find(domain.name);
+            const bool is_watched =
+                list != watched_.end() && std::find(list->second.begin(), list->second.end(),
+                                                    certificate->sha256) != list->second.end();
+            // Under other settings everything about it is looked at anew.
+            if (is_watched && owners_.at(domain.name)->domain == domain) {
+                known.push_back({certificate, {}, {}, {}});
+                continue;
+            }
+        }
+        known.push_back(look_up(domain, certificate));
+    }
+    const base::Time now = clock_.now();
+    const std::optional<base::Time> pause = pause_of_last_run(domain.name, now);
+
+    const std::lock_guard lock(mutex_);
+    std::shared_ptr<Owner>& owner = owners_[domain.name];
+    const bool is_same = owner && owner->domain == domain;
+    std::vector<Digest>& list = watched_[domain.name];
+    std::vector<Digest> former = std::exchange(list, {});
+    if (!is_same) {
+        for (const Digest& digest : former) drop(digest);
+        former.clear();
+        owner = std::make_shared<Owner>();
+        owner->domain = domain;
+    }
+    for (Known& one : known) {
+        const Digest digest = one.certificate->sha256;
+        if (std::find(list.begin(), list.end(), digest) != list.end()) continue;
+        list.push_back(digest);
+        const auto at = std::find(former.begin(), former.end(), digest);
+        if (at != former.end()) {
+            former.erase(at);
+        } else {
+            add(owner, std::move(one), pause);
+        }
+        obtained_.erase(digest);
+    }
+    for (const Digest& digest : former) drop(digest);
+    if (list.empty()) {
+        watched_.erase(domain.name);
+        owners_.erase(domain.name);
+    }
+    wake_.notify_one();
+}
+
+Stapler::Known Stapler::look_up(const Domain& domain,
+                                const std::shared_ptr<const tls::Certificate>& certificate) {
+    Known known{certificate, {}, {}, {}};
+    const Plan plan = plan_for(domain, *certificate);
+    const base::Time now = clock_.now();
+    if (plan.asks_responder) {
+        {
+            const std::lock_guard lock(mutex_);
+            const auto at = obtained_.find(certificate->sha256);
+            if (at != obtained_.end()) known.answer = at->second;
+        }
+        if (!known.answer) {
+            if (auto question = OcspQuestion::about(*certificate)) {
+                auto stored = load_staple(store_, domain.name, *certificate, *question, now);
+                if (stored) {
+                    known.answer = std::move(stored).value();
+                } else {
+                    base::log_info("md", domain.name, "{}; the responder is asked",
+                                   base::escape_for_log(stored.error().message()));
+                }
+            }
+        }
+    }
+    if (plan.reads_list) known.crl_url = crl_url(*certificate);
+    if (!known.crl_url.empty()) {
+        const std::string file = crl_file(known.crl_url, *certificate->chain.front());
+        bool is_known = false;
+        {
+            const std::lock_guard lock(mutex_);
+            is_known = lists_.contains(file);
+        }
+        if (!is_known) known.findings = load_crl_findings(store_, file);
+    }
+    return known;
+}
+
+/// What a responder has asked for, or the back-off had come to, before a restart.
+std::optional<base::Time> Stapler::pause_of_last_run(const std::string& owner, base::Time now) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (owners_.contains(owner)) return std::nullopt;
+    }
+    auto job = load_job(store_, Group::Ocsp, owner, now);
+    if (!job || !*job || (*job)->errors == 0 || !(*job)->next_run) return std::nullopt;
+    // Further ahead than a back-off ever leads: by a clock that was wrong.
+    if (*(*job)->next_run > now + hours{36}) return std::nullopt;
+    return (*job)->next_run;
+}
+
+void Stapler::add(const std::shared_ptr<Owner>& owner, Known known,
+                  std::optional<base::Time> pause) {
+    const tls::Certificate& certificate = *known.certificate;
+    Item& item = items_[certificate.sha256];
+    if (item.users++ > 0) return;  // another domain has it, too
+    const Plan plan = plan_for(owner->domain, certificate);
+    const base::Time now = clock_.now();
+    item.certificate = known.certificate;
+    item.owner = owner;
+    item.is_stapled = plan.is_stapled;
+    if (plan.asks_responder) {
+        item.responder = make_question(certificate.ocsp_url, owner, now);
+        item.responder->certificates.push_back(known.certificate);
+        if (known.answer) {
+            take_answer(item, *known.answer);
+            item.responder->from = known.answer->from;
+            item.responder->until = known.answer->until;
+            // What was revoked is asked about again: nobody may have been told before the restart.
+            const bool is_good = known.answer->status == CertificateStatus::Good;
+            if (is_good) item.responder->next_run = refresh_at(*item.responder, now);
+        }
+        if (pause) item.responder->next_run = std::max(item.responder->next_run, *pause);
+        queue_.insert(item.responder);
+    }
+    if (known.crl_url.empty()) return;
+    const std::string file = crl_file(known.crl_url, *certificate.chain.front());
+    std::shared_ptr<Question>& list = lists_[file];
+    const bool is_new = list == nullptr;
+    if (is_new) {
+        list = make_question(known.crl_url, owner, now);
+        list->crl = file;
+        if (known.findings && known.findings->until > now) {
+            list->validators = known.findings->validators;
+            list->from = known.findings->from;
+            list->until = known.findings->until;
+            list->by_serial = std::move(known.findings->by_serial);
+            list->next_run = refresh_at(*list, now);
+        }
+    }
+    item.list = list;
+    list->certificates.push_back(known.certificate);
+    take_finding(item, *list);
+    if (!is_new && !list->is_running) queue_.erase(list);
+    // Of a new serial, nothing is known without the list itself; a revoked one is looked at again.
+    const bool is_known = item.status == CertificateStatus::Good;
+    if (!is_known && list->errors == 0) list->next_run = now;
+    if (!list->is_running) queue_.insert(list);
+}
+
+void Stapler::drop(const Digest& digest) {
+    const auto at = items_.find(digest);
+    if (at == items_.end() || --at->second.users > 0) return;
+    Item& item = at->second;
+    if (item.responder) queue_.erase(item.responder);
+    if (item.list) {
+        auto& users = item.list->certificates;
+        std::erase_if(users, [&](const auto& one) { return one->sha256 == digest; });
+        if (users.empty()) {
+            queue_.erase(item.list);
+            lists_.erase(item.list->crl);
+        }
+    }
+    items_.erase(at);
+}
+
+std::shared_ptr<Stapler::Question> Stapler::make_question(std::string url,
+                                                          const std::shared_ptr<Owner>& owner,
+                                                          base::Time when) {
+    auto question = std::make_shared<Question>();
+    question->url = std::move(url);
+    question->owner = owner;
+    question->next_run = when;
+    question->number = questions_made_++;
+    return question;
+}
+
+Stapler::Item* Stapler::item_of(const tls::Certificate& certificate) {
+    const auto at = items_.find(certificate.sha256);
+    return at == items_.end() ? nullptr : &at->second;
+}
+
+void Stapler::take_answer(Item& item, const OcspAnswer& answer) {
+    item.status = answer.status;
+    item.from = answer.from;
+    item.until = answer.until;
+    item.revoked_at = answer.revoked_at;
+    item.reason = answer.reason;
+    item.staple = nullptr;
+    // One that says "revoked" is not stapled (faults.md OC-09): it can only do harm.
+    if (item.is_stapled && answer.status == CertificateStatus::Good) {
+        item.staple =
+            std::make_shared<const tls::Staple>(tls::Staple{answer.response, answer.until});
+    }
+}
+
+void Stapler::take_finding(Item& item, const Question& list) {
+    const auto at = list.by_serial.find(item.certificate->serial);
+    if (at == list.by_serial.end()) return;
+    const bool is_revoked = at->second.has_value();
+    // Of two sources the one that warns is believed.
+    if (item.responder && !is_revoked) return;
+    item.status = is_revoked ? CertificateStatus::Revoked : CertificateStatus::Good;
+    item.from = list.from;
+    item.until = list.until;
+    if (!is_revoked) return;
+    item.revoked_at = at->second->revoked_at;
+    item.reason = at->second->reason;
+    item.staple = nullptr;
+}
+
+std::shared_ptr<const tls::Staple> Stapler::staple_of(const tls::Certificate& certificate) {
+    const std::lock_guard lock(mutex_);
+    const Item* item = item_of(certificate);
+    return item != nullptr ? item->staple : nullptr;
+}
+
+// ---- when
+
+/// The renew window, with a jitter, so that answers of the same age are not all asked for at once.
+base::Time Stapler::refresh_at(const Question& question, base::Time now) {
+    const base::Duration life = question.until - question.from;
+    const base::Duration window = settings_.stapling_renew_window.of(life);
+    base::Time due = question.until - window;
+    const base::Duration wait_max = question.crl.empty() ? refresh_max : list_refresh_max;
+    if (!question.crl.empty()) due = std::min(due, now + wait_max);
+    due = std::min(due, std::max(question.from, now - wait_max) + wait_max);
+    const int64_t spread = std::max<int64_t>(1, std::min(window, question.until - due).count() / 8);
+    due += base::Duration(static_cast<int64_t>(random_.below(static_cast<uint64_t>(spread))));
+    return due;
+}
+
+/// The back-off of renewals; sooner where clients would notice.
+base::Time Stapler::after_failure(const Question& question, base::Time now) {
+    const Problem& problem = question.last;
+    base::Duration wait = retry_after(question.errors, problem, settings_.retry_delay, random_);
+    if (!problem.retry_after && question.crl.empty()) {
+        const tls::Certificate& certificate = *question.certificates.front();
+        if (question.until > now) {
+            wait =
+                std::min(wait, std::max<base::Duration>(near_end_min, (question.until - now) / 2));
+        } else if (certificate.must_staple) {
+            wait = std::min<base::Duration>(wait, urgent_max);
+        }
+    }
+    return now + wait;
+}
+
+/// What lies further ahead than anything is ever planned was planned by a clock that was wrong.
+void Stapler::replan(base::Time now) {
+    while (!queue_.empty() && (*queue_.rbegin())->next_run > now + plan_max) {
+        const std::shared_ptr<Question> question = *queue_.rbegin();
+        queue_.erase(question);
+        question->next_run = now;
+        queue_.insert(question);
+    }
+}
+
+std::shared_ptr<Stapler::Question> Stapler::take_due(base::Time now) {
+    replan(now);
+    if (queue_.empty() || (*queue_.begin())->next_run > now) return nullptr;
+    std::shared_ptr<Question> question = *queue_.begin();
+    queue_.erase(queue_.begin());
+    question->is_running = true;
+    return question;
+}
+
+void Stapler::give_back(const std::shared_ptr<Question>& question, base::Time when) {
+    question->is_running = false;
+    question->next_run = when;
+    const bool is_complete = std::all_of(
+        question->certificates.begin(), question->certificates.end(), [&](const auto& one) {
+            return question->crl.empty() || question->by_serial.contains(one->serial);
+        });
+    // A certificate came while the list was read.
+    if (!is_complete && question->errors == 0) question->next_run = base::Time::min();
+    // Its certificates may be gone meanwhile (faults.md OC-17).
+    const bool is_list = !question->crl.empty();
+    const Item* item = is_list ? nullptr : item_of(*question->certificates.front());
+    const auto list = lists_.find(question->crl);
+    const bool is_used = is_list ? list != lists_.end() && list->second == question
+                                 : item != nullptr && item->responder == question;
+    if (is_used) queue_.insert(question);
+}
+
+std::optional<base::Time> Stapler::next_due() const {
+    const std::lock_guard lock(mutex_);
+    if (queue_.empty()) return std::nullopt;
+    return (*queue_.begin())->next_run;
+}
+
+// ---- threads
+
+void Stapler::start() {
+    base::check(threads_.empty());
+    for (int i = 0; i < parallel_max; ++i) {
+        threads_.emplace_back([this, i] {
+            if (i == 0) remove_old();
+            work();
+        });
+    }
+}
+
+void Stapler::stop() {
+    {
+        const std::lock_guard lock(mutex_);
+        stop_.request_stop();
+        for (Transport* transport : transports_) transport->cancel();
+    }
+    wake_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+}
+
+void Stapler::remove_old() {
+    const base::Duration keep = settings_.stapling_keep_response.of(hours{7 * 24});
+    const size_t removed = remove_old_staples(store_, keep, clock_.now());
+    if (removed > 0) base::log_info("md", "", "{} old OCSP answers are removed", removed);
+}
+
+void Stapler::work() {
+    const std::unique_ptr<Transport> transport = transport_factory_();
+    std::unique_lock lock(mutex_);
+    transports_.insert(transport.get());
+    while (!stop_.stop_requested()) {
+        const base::Time now = clock_.now();
+        const std::shared_ptr<Question> question = take_due(now);
+        if (!question) {
+            const base::Duration next =
+                queue_.empty() ? idle_max : (*queue_.begin())->next_run - now;
+            wake_.wait_for(lock, std::min(next, idle_max));
+            continue;
+        }
+        lock.unlock();
+        ask(question, *transport);
+        lock.lock();
+    }
+    transports_.erase(transport.get());
+}
+
+size_t Stapler::run_due() {
+    if (!own_transport_) own_transport_ = transport_factory_();
+    size_t asked = 0;
+    while (!stop_.stop_requested()) {
+        std::shared_ptr<Question> question;
+        {
+            const std::lock_guard lock(mutex_);
+            question = take_due(clock_.now());
+        }
+        if (!question) break;
+        ask(question, *own_transport_);
+        ++asked;
+    }
+    return asked;
+}
+
+// ---- asking
+
+Outcome<void> Stapler::obtain(const Domain& domain,
+                              const std::shared_ptr<const tls::Certificate>& certificate) {
+    if (!plan_for(domain, *certificate).is_stapled) {
+        if (!certificate->must_staple) return {};
+        return make_problem(
+            EINVAL,
+            "the certificate must be stapled, and names no OCSP responder to get the "
+            "staple from: this CA has none any more; write must_staple = false");
+    }
+    auto question = OcspQuestion::about(*certificate);
+    if (!question) return question.error();
+    const base::Time now = clock_.now();
+    {
+        const std::lock_guard lock(mutex_);
+        const Item* item = item_of(*certificate);
+        if (item != nullptr && item->staple && item->until > now) return {};
+        const auto at = obtained_.find(certificate->sha256);
+        if (at != obtained_.end() && at->second.until > now) return {};
+    }
+    auto stored = load_staple(store_, domain.name, *certificate, *question, now);
+    std::optional<OcspAnswer> answer;
+    if (stored && *stored && (*stored)->status == CertificateStatus::Good) {
+        answer = std::move(**stored);
+    } else {
+        const std::unique_ptr<Transport> transport = transport_factory_();
+        {
+            const std::lock_guard lock(mutex_);
+            if (stop_.stop_requested()) return stopping_problem();
+            transports_.insert(transport.get());
+        }
+        auto given =
+            ask_ocsp(*transport, domain, certificate->ocsp_url, *question, clock_, random_);
+        {
+            const std::lock_guard lock(mutex_);
+            transports_.erase(transport.get());
+        }
+        if (stop_.stop_requested()) return stopping_problem();
+        if (!given) return given.error();
+        if (given->status == CertificateStatus::Revoked) {
+            return make_problem(EPROTO,
+                                fmt::format("its OCSP responder says that the new certificate {} "
+                                            "is revoked ({})",
+                                            certificate->serial, given->reason));
+        }
+        if (auto saved = save_staple(store_, domain.name, *certificate, *given); !saved) {
+            base::log_warn("md", domain.name, "{}", saved.error().message());
+        }
+        answer = std::move(*given);
+    }
+    const std::lock_guard lock(mutex_);
+    obtained_.insert_or_assign(certificate->sha256, std::move(*answer));
+    return {};
+}
+
+void Stapler::ask(const std::shared_ptr<Question>& question, Transport& transport) {
+    Asked asked{.question = question,
+                .domain = {},
+                .certificates = {},
+                .validators = {},
+                .from = {},
+                .by_serial = {}};
+    {
+        const std::lock_guard lock(mutex_);
+        asked.domain = question->owner->domain;
+        asked.certificates = question->certificates;
+        asked.validators = question->validators;
+        asked.from = question->from;
+        asked.by_serial = question->by_serial;
+    }
+    Outcome<void> outcome;
+    try {
+        outcome =
+            question->crl.empty() ? ask_responder(asked, transport) : read_list(asked, transport);
+    } catch (const std::exception& error) {  // the libraries': none of ours throws
+        outcome = make_problem(EINVAL, fmt::format("internal error: {}", error.what()));
+    }
+    finish(asked, outcome);
+}
+
+Outcome<void> Stapler::ask_responder(const Asked& asked, Transport& transport) {
+    const auto& certificate = asked.certificates.front();
+    auto about = OcspQuestion::about(*certificate);
+    if (!about) return about.error();
+    auto answer = ask_ocsp(transport, asked.domain, asked.question->url, *about, clock_, random_);
+    if (!answer) return answer.error();
+    if (answer->from < asked.from) {  // faults.md OC-13
+        return make_problem(EPROTO, fmt::format("the OCSP answer is ignored: it is of {}, and we "
+                                                "have one of {}",
+                                                base::format_rfc3339(answer->from),
+                                                base::format_rfc3339(asked.from)));
+    }
+    {
+        const std::lock_guard lock(mutex_);
+        Item* item = item_of(*certificate);
+        if (item == nullptr || item->responder != asked.question) return {};  // OC-17
+        take_answer(*item, *answer);
+        if (item->list) take_finding(*item, *item->list);
+        asked.question->from = answer->from;
+        asked.question->until = answer->until;
+    }
+    if (auto saved = save_staple(store_, asked.domain.name, *certificate, *answer); !saved) {
+        base::log_warn("md", asked.domain.name, "the OCSP answer is not saved: {}",
+                       saved.error().message());
+    }
+    return {};
+}
+
+Outcome<void> Stapler::read_list(const Asked& asked, Transport& transport) {
+    const bool is_complete =
+        std::all_of(asked.certificates.begin(), asked.certificates.end(),
+                    [&](const auto& one) { return asked.by_serial.contains(one->serial); });
+    auto download = download_crl(transport, asked.domain, asked.question->url,
+                                 is_complete ? asked.validators : Validators{}, clock_);
+    if (!download) return download.error();
+    CrlFindings findings;
+    if (download->is_unchanged) {
+        const std::lock_guard lock(mutex_);
+        if (asked.question->until > clock_.now()) return {};
+        asked.question->validators = {};  // the whole list next time
+        return make_problem(EPROTO, fmt::format("the CRL {} is out of date since {}",
+                                                base::escape_for_log(asked.question->url, 200),
+                                                base::format_rfc3339(asked.question->until)));
+    }
+    const base::Time now = clock_.now();
+    auto list = Crl::read(download->der, *asked.certificates.front()->chain.front(),
+                          asked.question->url, now);
+    if (!list) {
+        Problem problem = std::move(list).error();
+        problem.detail =
+            fmt::format("{}: {}", base::escape_for_log(asked.question->url, 200), problem.detail);
+        return problem;
+    }
+    if (list->from() < asked.from) {
+        return make_problem(EPROTO, fmt::format("the CRL is ignored: it is of {}, and we have seen "
+                                                "one of {}",
+                                                base::format_rfc3339(list->from()),
+                                                base::format_rfc3339(asked.from)));
+    }
+    findings.validators = download->validators;
+    findings.from = list->from();
+    findings.until = list->until();
+    for (const auto& certificate : asked.certificates) {
+        findings.by_serial[certificate->serial] = list->find(certificate->serial);
+    }
+    {
+        const std::lock_guard lock(mutex_);
+        Question& question = *asked.question;
+        question.validators = findings.validators;
+        question.from = findings.from;
+        question.until = findings.until;
+        question.by_serial = findings.by_serial;
+        for (const auto& certificate : question.certificates) {
+            Item* item = item_of(*certificate);
+            if (item != nullptr && item->list == asked.question) take_finding(*item, question);
+        }
+    }
+    if (auto saved = save_crl_findings(store_, asked.question->crl, asked.question->url, findings);
+        !saved) {
+        base::log_warn("md", asked.domain.name, "what the CRL says is not saved: {}",
+                       saved.error().message());
+    }
+    return {};
+}
+
+void Stapler::finish(const Asked& asked, const Outcome<void>& outcome) {
+    if (stop_.stop_requested()) return;  // nothing was learnt, and nobody waits
+    Question& question = *asked.question;
+    const base::Time now = clock_.now();
+    base::Time next = now;
+    {
+        const std::lock_guard lock(mutex_);
+        if (outcome) {
+            question.errors = 0;
+            question.last = Problem{0, {}, {}, {}, {}};
+            question.last_success = now;
+            next = refresh_at(question, now);
+            if (next <= now) {
+                next = now +
+                       std::clamp<base::Duration>((question.until - now) / 2, again_min, again_max);
+            }
+        } else {
+            question.errors = std::min(question.errors + 1, 1'000'000);
+            question.last = outcome.error();
+            next = after_failure(question, now);
+        }
+        question.next_run = next;  // for the job; not in the queue yet
+    }
+    tell_job(asked, outcome);
+    tell_listeners(asked);
+    {
+        const std::lock_guard lock(mutex_);
+        give_back(asked.question, next);
+    }
+    wake_.notify_one();
+}
+
+/// job.json of ocsp/<domain>, the log, and the events. mod_md writes that all went well whatever
+/// came of it (mod_md.md 6.4).
+void Stapler::tell_job(const Asked& asked, const Outcome<void>& outcome) {
+    const std::string& name = asked.domain.name;
+    const Question& question = *asked.question;
+    const std::lock_guard reporting(question.owner->reporting);
+    auto loaded = load_job(store_, Group::Ocsp, name, clock_.now());
+    Job job;
+    if (loaded && *loaded) job = std::move(**loaded);
+    job.name = name;
+    const base::Time now = clock_.now();
+    bool is_stapled = false;
+    {
+        const std::lock_guard lock(mutex_);
+        for (const auto& certificate : asked.certificates) {
+            const Item* item = item_of(*certificate);
+            is_stapled |= item != nullptr && item->is_stapled;
+        }
+        job.errors = question.errors;
+        job.last = question.last;
+        job.next_run = std::chrono::ceil<seconds>(question.next_run);
+    }
+    job.last_run = now;
+    job.finished = outcome.ok();
+    if (!outcome) {
+        const std::string detail = base::escape_for_log(outcome.error().message());
+        job.note(now, "ocsp-error", outcome.error().type, outcome.error().message());
+        base::log_warn("md", name, "certificate {}: {}; asked again at {}",
+                       asked.certificates.front()->serial, detail,
+                       base::format_rfc3339(*job.next_run));
+    }
+    if (is_stapled) {
+        const EventKind kind = outcome ? EventKind::OcspRenewed : EventKind::OcspErrored;
+        (void)events_.raise({kind}, asked.domain, job);  // its failure changes nothing
+    }
+    if (auto saved = save_job(store_, Group::Ocsp, job); !saved) {
+        base::log_warn("md", name, "{}", saved.error().message());
+    }
+}
+
+void Stapler::tell_listeners(const Asked& asked) {
+    struct Found {
+        std::string domain;
+        RevokedCertificate revoked;
+    };
+    std::vector<Found> found;
+    std::map<std::string, Certificates> changed;
+    {
+        const std::lock_guard lock(mutex_);
+        for (const auto& certificate : asked.certificates) {
+            const Item* item = item_of(*certificate);
+            if (item == nullptr) continue;
+            const Domain& domain = item->owner->domain;
+            changed[domain.name].push_back(certificate);
+            if (item->status != CertificateStatus::Revoked ||
+                domain.revocation_check == RevocationCheck::Off) {
+                continue;
+            }
+            found.push_back({domain.name,
+                             {base::hex(certificate->sha256), certificate->serial, item->reason,
+                              item->revoked_at.value_or(item->from)}});
+        }
+    }
+    for (const auto& [domain, certificates] : changed) port_.staples_changed(domain, certificates);
+    for (const Found& one : found) {
+        base::log_error("md", one.domain, "certificate {} was revoked at {} ({}), as {} says",
+                        one.revoked.serial, base::format_rfc3339(one.revoked.when),
+                        one.revoked.reason, base::escape_for_log(asked.question->url, 200));
+        if (listener_ != nullptr) listener_->on_revoked(one.domain, one.revoked);
+    }
+    if (listener_ == nullptr) return;
+    for (const auto& entry : changed) listener_->on_staple_report(entry.first);
+}
+
+// ---- what is told
+
+StapleReport Stapler::report_of(const Item& item) const {
+    const Question* question = item.responder ? item.responder.get() : item.list.get();
+    if (item.list && item.status == CertificateStatus::Revoked) {
+        const auto at = item.list->by_serial.find(item.certificate->serial);
+        if (at != item.list->by_serial.end() && at->second) question = item.list.get();
+    }
+    StapleReport report{.status = std::string(certificate_status_name(item.status)),
+                        .from = {},
+                        .until = {},
+                        .url = question->url,
+                        .is_crl = !question->crl.empty(),
+                        .is_stapled = item.is_stapled,
+                        .refresh_at = question->next_run,
+                        .revoked_at = item.revoked_at,
+                        .reason = item.reason,
+                        .last_success = question->last_success};
+    // What is out of date says nothing any more.
+    if (item.status != CertificateStatus::Unknown && item.until > clock_.now()) {
+        report.from = item.from;
+        report.until = item.until;
+    } else if (item.status != CertificateStatus::Revoked) {
+        report.status = certificate_status_name(CertificateStatus::Unknown);
+    }
+    Job job;
+    job.name = item.owner->domain.name;
+    job.errors = question->errors;
+    job.last = question->last;
+    job.finished = question->errors == 0;
+    job.next_run = question->next_run;
+    report.renewal = std::move(job);
+    return report;
+}
+
+std::optional<StapleReport> Stapler::report(const tls::Certificate& certificate) const {
+    const std::lock_guard lock(mutex_);
+    const auto at = items_.find(certificate.sha256);
+    if (at == items_.end() || (!at->second.responder && !at->second.list)) return std::nullopt;
+    return report_of(at->second);
+}
+
+std::vector<StapleRow> Stapler::rows() const {
+    std::vector<StapleRow> rows;
+    const std::lock_guard lock(mutex_);
+    for (const auto& [domain, digests] : watched_) {
+        for (const Digest& digest : digests) {
+            const Item& item = items_.at(digest);
+            if (!item.responder && !item.list) continue;
+            rows.push_back({domain, item.certificate, report_of(item)});
+        }
+    }
+    return rows;
+}
+
+}  // namespace md
