@@ -303,7 +303,9 @@ base::Time Stapler::refresh_at(const Question& question, base::Time now) {
     const base::Duration wait_max = question.crl.empty() ? refresh_max : list_refresh_max;
     if (!question.crl.empty()) due = std::min(due, now + wait_max);
     due = std::min(due, std::max(question.from, now - wait_max) + wait_max);
-    const int64_t spread = std::max<int64_t>(1, std::min(window, question.until - due).count() / 8);
+    // Of the wait and of what is left after it the smaller gives the measure.
+    const base::Duration measure = std::min(question.until - due, due - question.from);
+    const int64_t spread = std::max<int64_t>(1, measure.count() / 8);
     due += base::Duration(static_cast<int64_t>(random_.below(static_cast<uint64_t>(spread))));
     return due;
 }

@@ -59,11 +59,12 @@ class Pebble:
     refuses. `eab`: {kid: HMAC key}, accounts only with one of them. `chain_length`: intermediates
     below the root; `alternate_roots`: as many chains besides the default one. `current`: not
     Debian's; then also `profiles`, {name: lifetime}, and renewal information. `retry_after`: in
-    seconds, of what is not ready. With `start=False` it is down until start()."""
+    seconds, of what is not ready. `responder`: the OCSP URL in its certificates. With `start=False` it is down until start()."""
 
     def __init__(self, folder, authority, dns, http_port, tls_port, bad_nonces=5, authz_reuse=0,
                  always_valid=False, lifetime=90 * 86400, blocked=(), eab=None, chain_length=1,
-                 alternate_roots=0, current=False, profiles=None, retry_after=0, start=True):
+                 alternate_roots=0, current=False, profiles=None, retry_after=0, start=True,
+                 responder=""):
         if current:
             need_current_pebble()
         folder.mkdir()
@@ -81,7 +82,7 @@ class Pebble:
             "managementListenAddress": f"127.0.0.1:{self._management}",
             "certificate": str(files.chain), "privateKey": str(files.key),
             "httpPort": http_port, "tlsPort": tls_port,
-            "domainBlocklist": list(blocked), "ocspResponderURL": "",
+            "domainBlocklist": list(blocked), "ocspResponderURL": responder,
             "externalAccountBindingRequired": bool(eab), "externalAccountMACKeys": eab or {}}
         if current:
             pebble["keyAlgorithm"] = "ecdsa"  # starts faster
@@ -126,6 +127,10 @@ class Pebble:
     def root_certificate(self, number=0):
         """PEM of a root: 0 is that of the default chain, the alternate ones follow."""
         return self._manage(f"/roots/{number}")
+
+    def issuer(self):
+        """(certificate, key) in PEM of what signs the certificates."""
+        return self._manage("/intermediates/0"), self._manage("/intermediate-keys/0")
 
     def set_renewal_info(self, certificate_pem, answer):
         """What it answers, literally, when asked about the renewal of this certificate."""

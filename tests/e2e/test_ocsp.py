@@ -1,0 +1,346 @@
+"""OCSP stapling and revocation: a real responder (`openssl ocsp`) with a real CA's key (Pebble)."""
+import json
+import os
+import re
+import time
+
+import pytest
+
+from harness.responder import OCSP, Responder, answer, delegate, staple, wait_for_staple
+from harness.waiting import wait_until
+from test_acme import managed, shown_certificate, wait_for_certificate
+
+# Answers of openssl's hold an hour here, and are refreshed two seconds after they were made.
+SOON = "3598s"
+
+
+@pytest.fixture
+def responder(started, folder):
+    return started(Responder(folder / "responder"))
+
+
+@pytest.fixture
+def stapled(acme, backend, responder):
+    """stapled("one.test", …): (pebble, mdfront) whose certificates have staples."""
+
+    def make(*names, md=None, keys=("ECDSA",), delegated=False, pebble=None, **options):
+        names = names or ("one.test",)
+        kinds = {"ECDSA": "P-256", "RSA": "RSA"}
+        ca, front = acme([managed(backend, name) for name in names],
+                         md={"stapling": True, "private_keys": [kinds[key] for key in keys],
+                             **(md or {})},
+                         pebble={"responder": responder.url, **(pebble or {})}, **options)
+        responder.open(ca.issuer(), delegate(ca.issuer()) if delegated else None)
+        wait_for_certificate(front, ca, *names)
+        responder.know(*(shown(front, name, key) for name in names for key in keys))
+        for name in names:
+            for key in keys:
+                wait_for_staple(front.https, name, f"a staple; log:\n{front.log}", kind=key)
+        return ca, front
+
+    return make
+
+
+class Serial:
+    """Of a certificate that was shown, as the responder wants it."""
+
+    def __init__(self, number):
+        self.serial_number = number
+
+
+def shown(front, name, kind=None):
+    return Serial(staple(front.https, name, kind=kind)[2])
+
+
+def ocsp(front, name="one.test", key="P-256"):
+    return front.status(name)["cert"][key].get("ocsp", {})
+
+
+def error_of(front, name="one.test", key="P-256"):
+    return ocsp(front, name, key)["renewal"].get("last", {}).get("detail", "")
+
+
+def events_of(folder):
+    log = folder / "events"
+    script = folder / "message"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {log}\n')
+    script.chmod(0o755)
+    return str(script), lambda: log.read_text().splitlines() if log.exists() else []
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("delegated", [False, True])
+def test_each_kind_of_certificate_is_sent_with_its_own_staple(stapled, responder, delegated):
+    _, front = stapled(keys=("ECDSA", "RSA"), delegated=delegated)
+    serials = set()
+    for kind in ("ECDSA", "RSA"):
+        for version in ("-tls1_2", "-tls1_3"):
+            status, serial, certificate = staple(front.https, "one.test", version, kind)
+            assert status == "good" and serial == certificate
+            serials.add(serial)
+    assert len(serials) == 2
+    assert {request[0] for request in responder.requests} <= {"GET", "POST"}
+    assert responder.requests[-1][0] == "GET"  # caches can answer it
+    for key in ("P-256", "rsa"):
+        report = ocsp(front, key=key)
+        assert report["status"] == "good" and report["responder"] == responder.url
+        assert report["renewal"]["errors"] == 0 and report["renewal"]["finished"] is True
+    page = front.get_plain("/.httpd/certificate-status", host="one.test")
+    assert json.loads(page.body)["P-256"]["ocsp"]["status"] == "good"
+
+
+@pytest.mark.core
+def test_after_a_restart_the_first_handshake_has_its_staple_though_the_responder_is_down(
+        stapled, responder):
+    _, front = stapled()
+    responder.down()
+    front.restart()
+    status, serial, certificate = staple(front.https, "one.test")
+    assert (status, serial) == ("good", certificate)
+
+
+def test_a_swap_brings_its_own_staple(stapled, responder):
+    ca, front = stapled(md={"renew_window": "33%"})
+    old = shown(front, "one.test").serial_number
+
+    def knows_all(handler, body):
+        # Pebble's next certificate is known as soon as it is asked about.
+        for serial in re.findall(r"Issued certificate serial ([0-9a-f]+)", ca.log):
+            if int(serial, 16) not in responder._known:
+                responder.know(Serial(int(serial, 16)))
+        return False
+
+    responder.fault = knows_all
+    front.restart(md={"renew_window": "100d"})
+    seen = []
+
+    def is_new():
+        status, serial, certificate = staple(front.https, "one.test")
+        seen.append((status, serial == certificate))
+        return certificate != old
+
+    wait_until(is_new, f"a new certificate; log:\n{front.log}", 30, every=0.02)
+    assert all(one == ("good", True) for one in seen), seen
+
+
+def html(handler, body):
+    return answer(handler, b"<html>maintenance</html>", "text/html")
+
+
+def moved(handler, body):
+    return answer(handler, b"", status=302, fields={"Location": "http://127.0.0.1/"})
+
+
+def garbage(handler, body):
+    return answer(handler, b"\x30\x03\x0a\x01")
+
+
+def huge(handler, body):
+    try:
+        return answer(handler, b"\x30" * 10_000_000)
+    except OSError:  # nobody reads that far
+        return True
+
+
+def endless(handler, body):
+    handler.send_response(200)
+    handler.send_header("Content-Type", OCSP)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    try:
+        for _ in range(1000):
+            handler.wfile.write(b"400\r\n" + b"\x30" * 1024 + b"\r\n")
+    except OSError:
+        pass
+    handler.close_connection = True
+    return True
+
+
+def cut(handler, body):
+    handler.send_response(200)
+    handler.send_header("Content-Type", OCSP)
+    handler.send_header("Content-Length", "500")
+    handler.end_headers()
+    handler.wfile.write(b"\x30\x82")
+    handler.close_connection = True
+    return True
+
+
+def try_later(handler, body):
+    return answer(handler, bytes.fromhex("30030a0103"))
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("fault, words", [
+    (html, 'content of type "text/html"'),
+    (moved, "status 302 (redirects are not followed)"),
+    (garbage, "it is no OCSPResponse in DER"),
+    (huge, "larger than 65536 bytes"),
+    (endless, "larger than 65536 bytes"),
+    (cut, "127.0.0.1"),
+    (try_later, "tryLater: it is busy"),
+], ids=lambda value: getattr(value, "__name__", ""))
+def test_a_bad_answer_keeps_the_good_staple_and_is_told(stapled, responder, fault, words):
+    _, front = stapled(md={"stapling_renew_window": SOON})
+    responder.fault = fault
+    wait_until(lambda: words in error_of(front), f"{words} in md-status; it says "
+               f"{ocsp(front)}; log:\n{front.log}")
+    status, serial, certificate = staple(front.https, "one.test")
+    assert (status, serial) == ("good", certificate)
+    assert ocsp(front)["status"] == "good" and ocsp(front)["renewal"]["errors"] >= 1
+    assert "failed in a row" in front.command("certs", "show", "one.test").stdout
+    responder.fault = None
+    wait_until(lambda: ocsp(front)["renewal"]["errors"] == 0, "an answer")
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_valid_body_with_an_error_status_is_not_believed(stapled, responder, status):
+    _, front = stapled(md={"stapling_renew_window": SOON})
+    before = ocsp(front)["valid"]
+    responder.fault = lambda handler, body: answer(
+        handler, responder.ask(handler.command, handler.path, body), status=status)
+    wait_until(lambda: f"status {status}" in error_of(front), "the error")
+    assert staple(front.https, "one.test")[0] == "good"
+    assert ocsp(front)["valid"]["until"] >= before["until"]
+
+
+def test_a_responder_that_is_down_or_slow_changes_nothing_for_clients(stapled, responder):
+    _, front = stapled(md={"stapling_renew_window": SOON})
+    responder.down()
+    wait_until(lambda: "cannot connect" in error_of(front), "the error")
+    assert staple(front.https, "one.test")[0] == "good"
+    responder.up()
+    wait_until(lambda: ocsp(front)["renewal"]["errors"] == 0, "an answer")
+    reached = []
+
+    def slow(handler, body):
+        reached.append(1)
+        handler.rfile.read(1)  # until mdfront gives up
+        return True
+
+    responder.fault = slow
+    wait_until(lambda: reached, "a question that hangs")
+    for _ in range(20):
+        assert staple(front.https, "one.test")[0] == "good"
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("how", ["foreign key", "no right to sign", "expired"])
+def test_an_answer_that_nobody_authorized_is_never_stapled(acme, backend, responder, authority, how):
+    ca, front = acme([managed(backend, "one.test")], md={"stapling": True},
+                     pebble={"responder": responder.url})
+    signer = {"foreign key": lambda: delegate(authority.issuer()),
+              "no right to sign": lambda: delegate(ca.issuer(), eku=False),
+              "expired": lambda: delegate(ca.issuer(), days=-1 / 24)}[how]()
+    responder.open(ca.issuer(), signer)
+    wait_for_certificate(front, ca, "one.test")
+    responder.know(shown(front, "one.test"))
+    wait_until(lambda: "has signed it" in error_of(front), f"a refusal; log:\n{front.log}")
+    assert staple(front.https, "one.test")[0] is None
+    assert ocsp(front)["status"] == "unknown"
+    assert not list(front.store.glob("ocsp/one.test/ocsp-*.json"))
+
+
+def test_unknown_is_not_stapled_and_asked_again(acme, backend, responder):
+    ca, front = acme([managed(backend, "one.test")], md={"stapling": True},
+                     pebble={"responder": responder.url})
+    responder.open(ca.issuer())
+    wait_for_certificate(front, ca, "one.test")
+    wait_until(lambda: "does not know this certificate (unknown)" in error_of(front), "the error")
+    assert staple(front.https, "one.test")[0] is None
+    responder.know(shown(front, "one.test"))
+    wait_for_staple(front.https, "one.test")
+
+
+@pytest.mark.core
+def test_a_revoked_certificate_is_not_stapled_as_such_and_renewed_at_once(
+        stapled, responder, folder):
+    message, told = events_of(folder)
+    _, front = stapled(md={"stapling_renew_window": SOON, "message_cmd": message})
+    old = shown(front, "one.test")
+    key = shown_certificate(front, "one.test").public_key()
+    responder.know(old, revoked="keyCompromise")
+    wait_until(lambda: shown(front, "one.test").serial_number != old.serial_number,
+               f"a new certificate; log:\n{front.log}", 30, every=0.05)
+    assert shown_certificate(front, "one.test").public_key().public_numbers() != \
+        key.public_numbers()
+    assert "was revoked at" in front.log and "keyCompromise" in front.log
+    wait_until(lambda: told().count("installed one.test") == 2, "the events")
+    assert told().count("revoked one.test") == 1
+    assert told().index("revoked one.test") > told().index("installed one.test")
+
+
+def test_a_revoked_certificate_is_red_until_the_new_one_is_there(stapled, responder):
+    ca, front = stapled(md={"stapling_renew_window": SOON})
+    old = shown(front, "one.test")
+    ca.close()
+    responder.know(old, revoked="superseded")
+    wait_until(lambda: ocsp(front).get("status") == "revoked", "the news")
+    wait_until(lambda: staple(front.https, "one.test")[0] is None, "no staple")
+    page = front.get_admin("/").body.decode()
+    assert '<span class="state bad">revoked</span>' in page
+    assert "revoked" in front.command("certs", "list").stdout
+    # Also after a restart: what was learnt is kept.
+    responder.down()
+    front.restart()
+    assert staple(front.https, "one.test")[0] is None
+    assert front.status("one.test")["cert"]["P-256"]["revoked"]["reason"] == "superseded"
+
+
+def test_certificates_from_files_are_stapled_if_others_are(mdfront, backend, site, authority,
+                                                           responder):
+    files = authority.issue("example.test", "www.example.test", responder=responder.url)
+    responder.open(authority.issuer())
+    responder.know(files.certificate)
+    front = mdfront([site(backend, files=files)], md={"stapling": True})
+    wait_for_staple(front.https, "example.test", f"a staple; log:\n{front.log}")
+    assert [path.name for path in front.store.glob("ocsp/*")] == ["other"]
+    front.restart(md={"staple_others": False})
+    assert staple(front.https, "example.test")[0] is None
+
+
+def test_a_crl_that_lists_the_certificate_has_it_renewed(acme, backend, responder, authority):
+    """A store that was taken over: its certificate's CA has no OCSP any more."""
+    ca, front = acme([managed(backend, "one.test")])
+    wait_for_certificate(front, ca, "one.test")
+    front.stop()
+    files = authority.issue("one.test", crl=responder.crl_url)
+    for name, source in (("pubcert.p-256.pem", files.chain), ("privkey.p-256.pem", files.key)):
+        (front.store / "domains/one.test" / name).write_bytes(source.read_bytes())
+    responder.make_crl(authority.issuer())
+    front.start()
+    wait_until(lambda: ocsp(front).get("status") == "good", f"the list; log:\n{front.log}")
+    assert ocsp(front)["crl"] == responder.crl_url
+    assert shown_certificate(front, "one.test").serial_number == files.certificate.serial_number
+    front.stop()
+    responder.make_crl(authority.issuer(), revoked=[files.certificate])
+    record, = front.store.glob("ocsp/other/crl-*.json")
+    record.unlink()  # else it is looked at in some hours
+    front.start()
+    wait_until(lambda: shown_certificate(front, "one.test").serial_number !=
+               files.certificate.serial_number, f"a new one; log:\n{front.log}", 30)
+    assert "keyCompromise" in front.log
+
+
+def test_old_answers_leave_the_store_at_a_start(stapled, responder):
+    _, front = stapled()
+    kept, = front.store.glob("ocsp/one.test/ocsp-*.json")
+    front.restart()
+    assert kept.exists()
+    long_ago = time.time() - 60
+    os.utime(kept, (long_ago, long_ago))
+    front.restart(md={"stapling_keep_response": "30s"})
+    wait_until(lambda: not kept.exists(), "its end")
+    assert staple(front.https, "one.test")[0] == "good"  # from memory
+    requests = len(responder.requests)
+    front.restart(md={"stapling_keep_response": "7d"})
+    wait_for_staple(front.https, "one.test")
+    assert len(responder.requests) > requests and kept.exists()
+
+
+def test_without_a_responder_nothing_is_said(acme, backend):
+    ca, front = acme([managed(backend, "one.test")], md={"stapling": True})
+    wait_for_certificate(front, ca, "one.test")
+    assert staple(front.https, "one.test")[0] is None
+    assert "ocsp" not in front.status("one.test")["cert"]["P-256"]
+    assert "OCSP" not in front.log
