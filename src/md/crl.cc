@@ -48,6 +48,24 @@ std::string scope_refusal(const X509_CRL* crl, std::string_view url) {
     return fmt::format("it is that of {}", base::escape_for_log(urls.front(), 200));
 }
 
+/// Whether there is a critical extension that changes what the list says in a way unknown to us: it
+/// must not be used then (RFC 5280 5.2).
+bool has_unknown_critical(const X509_CRL* crl) {
+    for (int i = 0; i < X509_CRL_get_ext_count(crl); ++i) {
+        X509_EXTENSION* extension = X509_CRL_get_ext(crl, i);
+        if (X509_EXTENSION_get_critical(extension) <= 0) continue;
+        switch (OBJ_obj2nid(X509_EXTENSION_get_object(extension))) {
+            case NID_issuing_distribution_point:  // scope_refusal
+            case NID_authority_key_identifier:
+            case NID_crl_number:
+                break;
+            default:
+                return true;
+        }
+    }
+    return false;
+}
+
 }  // namespace
 
 std::string crl_url(const tls::Certificate& certificate) {
@@ -89,6 +107,7 @@ Outcome<Crl> Crl::read(std::span<const uint8_t> der, const tls::Der& issuer_der,
         return refused("it is not of the certificate's issuer");
     }
     if (X509_CRL_get_ext_by_NID(crl, NID_delta_crl, -1) >= 0) return refused("it is a delta only");
+    if (has_unknown_critical(crl)) return refused("it has a critical extension that is unknown");
     if (const std::string why = scope_refusal(crl, url); !why.empty()) return refused(why);
     const auto from = time_of(X509_CRL_get0_lastUpdate(crl));
     const auto until = time_of(X509_CRL_get0_nextUpdate(crl));

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "md/jws.h"
 #include "md/store_crypto.h"
+#include "md/store_fixture.h"
 
 namespace md::test {
 
@@ -75,6 +76,14 @@ std::string der_of(X509* certificate) {
     std::string bytes(reinterpret_cast<char*>(der), static_cast<size_t>(size));
     OPENSSL_free(der);
     return bytes;
+}
+
+/// Must-staple, if the request asks for it (RFC 7633 section 3).
+void add_asked_features(X509* certificate, X509_REQ* csr) {
+    STACK_OF(X509_EXTENSION)* asked = X509_REQ_get_extensions(csr);
+    const int at = X509v3_get_ext_by_NID(asked, NID_tlsfeature, -1);
+    if (at >= 0) X509_add_ext(certificate, X509v3_get_ext(asked, at), -1);
+    sk_X509_EXTENSION_pop_free(asked, X509_EXTENSION_free);
 }
 
 HttpResponse json_answer(int status, const Json& json) {
@@ -181,6 +190,10 @@ MiniCa::MiniCa(base::Clock& clock, Answers& answers, std::string base_url)
 }
 
 MiniCa::~MiniCa() = default;
+
+Issuer MiniCa::issuer() const {
+    return {ca_certificate_, ca_key_};
+}
 
 std::unique_ptr<Transport> MiniCa::transport() {
     return std::make_unique<MiniTransport>(*this);
@@ -522,6 +535,11 @@ std::string MiniCa::issue(const Order& order) {
         add_extension(leaf.get(), ca_certificate_.get(), NID_subject_alt_name, alternatives);
     }
     add_extension(leaf.get(), ca_certificate_.get(), NID_authority_key_identifier, "keyid:always");
+    if (!ocsp_url.empty()) {
+        add_extension(leaf.get(), ca_certificate_.get(), NID_info_access, "OCSP;URI:" + ocsp_url);
+    }
+    if (!crl_url.empty()) add_crl_points(leaf.get(), {{.urls = {crl_url}}});
+    add_asked_features(leaf.get(), csr);
     X509_sign(leaf.get(), ca_key_.get(), weak_signature ? EVP_sha1() : EVP_sha256());
     X509_REQ_free(csr);
     if (der_chain == "yes") return der_of(leaf.get());

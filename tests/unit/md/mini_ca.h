@@ -20,6 +20,8 @@ struct x509_st;
 
 namespace md::test {
 
+struct Issuer;  // store_fixture.h
+
 /// What has to be there; the test fails if it is not.
 template <typename T>
 T take(Outcome<T> outcome) {
@@ -61,6 +63,8 @@ class MiniCa {
     Outcome<HttpResponse> exchange(const HttpRequest& request);
 
     std::string directory() const { return base_url_ + "/dir"; }
+    /// What signs its certificates, and a MiniResponder's answers about them.
+    Issuer issuer() const;
 
     static HttpResponse problem(int status, const std::string& type, const std::string& detail);
 
@@ -83,6 +87,8 @@ class MiniCa {
     bool wrong_key = false;
     bool weak_signature = false;  // SHA-1
     bool without_chain = false;
+    std::string ocsp_url;                      // in its certificates; "": there is none
+    std::string crl_url;                       // likewise
     std::string der_chain;                     // "yes": leaf as DER with a link up
     std::vector<std::string> alternate_roots;  // names of roots that other chains lead to
     bool only_own_key_revokes = false;         // not the account

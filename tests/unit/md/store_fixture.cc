@@ -16,9 +16,9 @@ namespace md::test {
 
 namespace {
 
-void add_extension(X509* x509, int nid, const std::string& value) {
+void add_extension(X509* x509, int nid, const std::string& value, X509* issuer = nullptr) {
     X509V3_CTX context;
-    X509V3_set_ctx(&context, x509, x509, nullptr, nullptr, 0);
+    X509V3_set_ctx(&context, issuer != nullptr ? issuer : x509, x509, nullptr, nullptr, 0);
     X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str());
     base::check(extension != nullptr);
     base::check(X509_add_ext(x509, extension, -1) == 1);
@@ -36,7 +36,84 @@ std::string to_text(Write&& write) {
     return text;
 }
 
+/// "/C=XX/O=Example/CN=<name>"
+void fill_name(X509_NAME* into, const std::string& name) {
+    for (const auto& [field, value] :
+         {std::pair{"C", "XX"}, std::pair{"O", "Example"}, std::pair{"CN", name.c_str()}}) {
+        X509_NAME_add_entry_by_txt(into, field, MBSTRING_ASC,
+                                   reinterpret_cast<const unsigned char*>(value), -1, -1, 0);
+    }
+}
+
+void set_times(X509* x509, base::Time from, base::Duration lifetime) {
+    ASN1_TIME_set(X509_getm_notBefore(x509), std::chrono::system_clock::to_time_t(from));
+    ASN1_TIME_set(X509_getm_notAfter(x509), std::chrono::system_clock::to_time_t(from + lifetime));
+}
+
+std::string pem_of(X509* x509) {
+    return to_text([&](BIO* bio) { return PEM_write_bio_X509(bio, x509); });
+}
+
+/// The members of AIA (RFC 5280 4.2.2.1) in OpenSSL's words.
+std::string access_text(const PairOptions& options) {
+    std::string text;
+    if (!options.ocsp_url.empty()) text = "OCSP;URI:" + options.ocsp_url;
+    if (!options.ca_issuers.empty()) {
+        text += (text.empty() ? "" : ",") + ("caIssuers;URI:" + options.ca_issuers);
+    }
+    return text;
+}
+
 }  // namespace
+
+Issuer make_issuer(const IssuerOptions& options) {
+    Issuer issuer{{X509_new(), X509_free},
+                  {options.rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256"), EVP_PKEY_free}};
+    X509* x509 = issuer.certificate.get();
+    base::check(x509 != nullptr && issuer.key != nullptr);
+    X509_set_version(x509, X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(x509), 1);
+    fill_name(X509_get_subject_name(x509), options.name);
+    X509_set_issuer_name(x509, X509_get_subject_name(x509));
+    set_times(x509, options.from, options.lifetime);
+    X509_set_pubkey(x509, issuer.key.get());
+    add_extension(x509, NID_basic_constraints, "critical,CA:TRUE");
+    add_extension(x509, NID_subject_key_identifier, "hash");
+    base::check(X509_sign(x509, issuer.key.get(), EVP_sha256()) > 0);
+    return issuer;
+}
+
+void add_crl_points(x509_st* certificate, const std::vector<CrlPoint>& points) {
+    CRL_DIST_POINTS* all = sk_DIST_POINT_new_null();
+    for (const CrlPoint& point : points) {
+        DIST_POINT* one = DIST_POINT_new();
+        one->distpoint = DIST_POINT_NAME_new();
+        one->distpoint->type = 0;
+        one->distpoint->name.fullname = GENERAL_NAMES_new();
+        for (const std::string& url : point.urls) {
+            GENERAL_NAME* name = GENERAL_NAME_new();
+            ASN1_IA5STRING* text = ASN1_IA5STRING_new();
+            ASN1_STRING_set(text, url.data(), static_cast<int>(url.size()));
+            GENERAL_NAME_set0_value(name, GEN_URI, text);
+            sk_GENERAL_NAME_push(one->distpoint->name.fullname, name);
+        }
+        if (point.some_reasons) {
+            one->reasons = ASN1_BIT_STRING_new();
+            ASN1_BIT_STRING_set_bit(one->reasons, 1, 1);  // keyCompromise
+        }
+        if (point.other_issuer) {
+            X509_NAME* other = X509_NAME_new();
+            fill_name(other, "Other");
+            GENERAL_NAME* name = GENERAL_NAME_new();
+            GENERAL_NAME_set0_value(name, GEN_DIRNAME, other);
+            one->CRLissuer = GENERAL_NAMES_new();
+            sk_GENERAL_NAME_push(one->CRLissuer, name);
+        }
+        sk_DIST_POINT_push(all, one);
+    }
+    base::check(X509_add1_ext_i2d(certificate, NID_crl_distribution_points, all, 0, 0) == 1);
+    sk_DIST_POINT_pop_free(all, DIST_POINT_free);
+}
 
 TempDir::TempDir() {
     // In memory if there is such a place: thousands of fsyncs take their time on a disk.
@@ -90,16 +167,13 @@ Pair make_pair(const PairOptions& options) {
         BN_bin2bn(options.serial.data(), static_cast<int>(options.serial.size()), nullptr);
     BN_to_ASN1_INTEGER(serial, X509_get_serialNumber(x509));
     BN_free(serial);
-    X509_NAME* issuer = X509_get_issuer_name(x509);
-    for (const auto& [field, value] :
-         {std::pair{"C", "XX"}, std::pair{"O", "Example"}, std::pair{"CN", "E1"}}) {
-        X509_NAME_add_entry_by_txt(issuer, field, MBSTRING_ASC,
-                                   reinterpret_cast<const unsigned char*>(value), -1, -1, 0);
+    X509* issuer = options.issuer != nullptr ? options.issuer->certificate.get() : nullptr;
+    if (issuer != nullptr) {
+        X509_set_issuer_name(x509, X509_get_subject_name(issuer));
+    } else {
+        fill_name(X509_get_issuer_name(x509), "E1");
     }
-    const auto from = std::chrono::system_clock::to_time_t(options.from);
-    const auto until = std::chrono::system_clock::to_time_t(options.from + options.lifetime);
-    ASN1_TIME_set(X509_getm_notBefore(x509), from);
-    ASN1_TIME_set(X509_getm_notAfter(x509), until);
+    set_times(x509, options.from, options.lifetime);
     X509_set_pubkey(x509, key);
     std::string names;
     for (const std::string& name : options.names) {
@@ -107,8 +181,14 @@ Pair make_pair(const PairOptions& options) {
     }
     if (!names.empty()) add_extension(x509, NID_subject_alt_name, names);
     if (options.must_staple) add_extension(x509, NID_tlsfeature, "status_request");
-    if (!options.ca_issuers.empty()) {
-        add_extension(x509, NID_info_access, "caIssuers;URI:" + options.ca_issuers);
+    const std::string access = access_text(options);
+    if (!access.empty()) add_extension(x509, NID_info_access, access);
+    if (!options.crl_points.empty()) add_crl_points(x509, options.crl_points);
+    if (!options.extended_key_usage.empty()) {
+        add_extension(x509, NID_ext_key_usage, options.extended_key_usage);
+    }
+    if (issuer != nullptr) {
+        add_extension(x509, NID_authority_key_identifier, "keyid:always", issuer);
     }
     if (!options.authority_key_id.empty()) {
         AUTHORITY_KEYID* id = AUTHORITY_KEYID_new();
@@ -118,9 +198,10 @@ Pair make_pair(const PairOptions& options) {
         X509_add1_ext_i2d(x509, NID_authority_key_identifier, id, 0, 0);
         AUTHORITY_KEYID_free(id);
     }
-    base::check(X509_sign(x509, key, EVP_sha256()) > 0);
+    EVP_PKEY* signer = options.issuer != nullptr ? options.issuer->key.get() : key;
+    base::check(X509_sign(x509, signer, EVP_sha256()) > 0);
     Pair pair;
-    pair.chain = to_text([&](BIO* bio) { return PEM_write_bio_X509(bio, x509); });
+    pair.chain = pem_of(x509) + (issuer != nullptr ? pem_of(issuer) : "");
     pair.key = to_text([&](BIO* bio) {
         return PEM_write_bio_PKCS8PrivateKey(bio, key, nullptr, nullptr, 0, nullptr, nullptr);
     });

@@ -6,12 +6,16 @@
 
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "md/credentials.h"
 #include "md/domain_json.h"
 #include "md/file_store.h"
+
+struct evp_pkey_st;
+struct x509_st;
 
 namespace md::test {
 
@@ -43,6 +47,28 @@ unsigned mode_of(const std::string& path);
 /// Everything below, relative, sorted; directories end in '/'.
 std::vector<std::string> tree(const std::string& path);
 
+/// A CA's certificate and its key, which sign certificates, OCSP answers and CRLs.
+struct Issuer {
+    std::shared_ptr<x509_st> certificate;
+    std::shared_ptr<evp_pkey_st> key;
+};
+struct IssuerOptions {
+    std::string name = "E1";
+    bool rsa = false;
+    base::Time from = noon - std::chrono::hours{24};
+    base::Duration lifetime = std::chrono::hours{24 * 3650};
+};
+/// Self-signed, "/C=XX/O=Example/CN=<name>".
+Issuer make_issuer(const IssuerOptions& options = {});
+
+/// A distribution point of a CRL (RFC 5280 4.2.1.13).
+struct CrlPoint {
+    std::vector<std::string> urls;
+    bool some_reasons = false;
+    bool other_issuer = false;  // who signs it
+};
+void add_crl_points(x509_st* certificate, const std::vector<CrlPoint>& points);
+
 struct PairOptions {
     std::vector<std::string> names;
     base::Time from = noon;
@@ -52,12 +78,17 @@ struct PairOptions {
     std::vector<uint8_t> serial{0x04, 0xa1};
     std::vector<uint8_t> authority_key_id{};  // empty: no such extension
     std::string ca_issuers{};
+    std::string ocsp_url{};
+    std::vector<CrlPoint> crl_points{};
+    std::string extended_key_usage{};  // OpenSSL's word for it, "OCSPSigning"
+    const Issuer* issuer = nullptr;    // signs it, and follows it in the chain
 };
 struct Pair {
     std::string chain;
     std::string key;
 };
-/// A certificate of its own issuer "/C=XX/O=Example/CN=E1", and its key.
+/// A certificate and its key. Without an issuer it names "/C=XX/O=Example/CN=E1", and is signed by
+/// its own key.
 Pair make_pair(const PairOptions& options);
 
 /// Saves md.json and one pair for each key spec under group/name.
