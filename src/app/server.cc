@@ -70,33 +70,38 @@ bool Server::open_store() {
     bridge_.configure(*setup_);
     rotate_ticket_keys();
     if (setup_->domains.empty()) return true;
-
-    const std::string& directory = setup_->engine.store_dir;
-    if (const base::Status made = make_parents(directory); !made) {
-        base::log_error("app", directory, "{}", made.error().message());
+    engine_ = make_engine(*setup_, setup_->domains);
+    if (!engine_) return false;
+    if (const auto loaded = engine_->load(); !loaded) {
+        base::log_error("app", setup_->engine.store_dir, "{}", loaded.error().message());
         return false;
     }
+    return true;
+}
+
+std::unique_ptr<md::Engine> Server::make_engine(const Setup& setup,
+                                                std::vector<md::Domain> domains) {
+    const std::string& directory = setup.engine.store_dir;
+    if (const base::Status made = make_parents(directory); !made) {
+        base::log_error("app", directory, "{}", made.error().message());
+        return nullptr;
+    }
     std::optional<md::StoreLocks> locks;
-    const base::Duration lock_wait = setup_->configuration.md.store_lock_wait;
+    const base::Duration lock_wait = setup.configuration.md.store_lock_wait;
     if (lock_wait > base::Duration::zero()) locks.emplace(md::StoreLocks{lock_wait, clock_});
     auto store = md::FileStore::open(directory, files_, random_, locks);
     if (!store) {
         base::log_error("app", directory, "{}", store.error().message());
-        return false;
+        return nullptr;
     }
     store_ = std::move(store).value();
     store_->claim(clock_);
     md::TransportOptions transport;
-    transport.user_agent = setup_->engine.user_agent;
-    engine_ = std::make_unique<md::Engine>(
-        setup_->engine, setup_->domains, *store_, files_, clock_, random_,
+    transport.user_agent = setup.engine.user_agent;
+    return std::make_unique<md::Engine>(
+        setup.engine, std::move(domains), *store_, files_, clock_, random_,
         [transport] { return md::make_curl_transport(transport); }, bridge_, bridge_, commands_,
         keys_);
-    if (const auto loaded = engine_->load(); !loaded) {
-        base::log_error("app", directory, "{}", loaded.error().message());
-        return false;
-    }
-    return true;
 }
 
 bool Server::open_sockets() {
@@ -255,12 +260,25 @@ void Server::reload() {
                         path_);
         return;
     }
-    for (const std::string& change : changes_for_next_start(*setup_, *loaded)) {
+    for (const std::string& change : changes_for_next_start(*setup_, *loaded, engine_ != nullptr)) {
         base::log_warn("app", "", "SIGHUP: {} takes effect at the next start", change);
     }
+    keep_listeners(*loaded, setup_->configuration);
+    if (!engine_ && !loaded->domains.empty() && !start_engine_late(*loaded)) {
+        base::log_error("app", "",
+                        "SIGHUP: {} is refused, since the store for its managed domains cannot be "
+                        "used; the configuration before it stays. Make {} for the user that "
+                        "mdfront runs as, and send SIGHUP again",
+                        path_, loaded->engine.store_dir);
+        return;
+    }
     base::Log::set_level(loaded->configuration.server.log_level);
+    // Which name has whose certificate, then the certificates of new domains, then the sites that
+    // need them.
     bridge_.configure(*loaded);
+    if (engine_) engine_->change_domains(loaded->domains);
     snapshots_.routes.publish(loaded->routes);
+    const std::string summary = loaded->summary();
     {
         const std::lock_guard lock(status_mutex_);
         // What cannot change stays known as it is, so that the next reload tells of it again.
@@ -271,8 +289,30 @@ void Server::reload() {
         setup_->configuration.md.server_status = loaded->configuration.md.server_status;
         setup_->configuration.server.drain_timeout = loaded->configuration.server.drain_timeout;
         setup_->configuration.server.log_level = loaded->configuration.server.log_level;
+        setup_->domains = std::move(loaded->domains);
     }
-    base::log_info("app", "", "SIGHUP: {} is in effect ({})", path_, loaded->summary());
+    base::log_info("app", "", "SIGHUP: {} is in effect ({})", path_, summary);
+}
+
+bool Server::start_engine_late(const Setup& setup) {
+    auto engine = make_engine(setup, {});
+    if (!engine) return false;
+    if (const auto loaded = engine->load(); !loaded) {
+        base::log_error("app", setup.engine.store_dir, "{}", loaded.error().message());
+        return false;
+    }
+    engine->start();
+    engine_started_ = true;
+    const std::lock_guard lock(status_mutex_);
+    setup_->engine = setup.engine;
+    setup_->configuration.md = setup.configuration.md;
+    engine_ = std::move(engine);
+    return true;
+}
+
+md::Engine* Server::engine() {
+    const std::lock_guard lock(status_mutex_);
+    return engine_.get();
 }
 
 // ---- end
@@ -343,7 +383,7 @@ Status Server::status() {
 std::string Server::server_status(bool as_lines) {
     md::CertificateCheck check;
     {
-        const std::lock_guard lock(status_mutex_);  // a reload changes both
+        const std::lock_guard lock(status_mutex_);  // a reload changes them
         if (!setup_->configuration.md.server_status || !engine_) return "";
         check = setup_->configuration.md.certificate_check;
     }
@@ -351,37 +391,40 @@ std::string Server::server_status(bool as_lines) {
 }
 
 std::string Server::md_status(const std::string& name) {
-    if (engine_) return engine_->status_json(name);
-    return md::md_status_list({});
+    const md::Engine* domains = engine();
+    return domains != nullptr ? domains->status_json(name) : md::md_status_list({});
 }
 
 std::vector<md::DomainSummary> Server::domains() {
-    if (!engine_) return {};
-    return engine_->summaries();
+    const md::Engine* domains = engine();
+    return domains != nullptr ? domains->summaries() : std::vector<md::DomainSummary>{};
 }
 
 std::optional<md::DomainSummary> Server::domain(const std::string& name) {
-    if (!engine_) return std::nullopt;
-    return engine_->summary(name);
+    const md::Engine* domains = engine();
+    return domains != nullptr ? domains->summary(name) : std::nullopt;
 }
 
 std::vector<md::AccountSummary> Server::accounts() {
-    if (!engine_) return {};
-    return engine_->accounts();
+    const md::Engine* domains = engine();
+    return domains != nullptr ? domains->accounts() : std::vector<md::AccountSummary>{};
 }
 
 // ---- actions
 
 md::Outcome<void> Server::renew(const std::string& name) {
-    return engine_ ? engine_->renew_now(name) : no_domains();
+    md::Engine* domains = engine();
+    return domains != nullptr ? domains->renew_now(name) : no_domains();
 }
 
 md::Outcome<void> Server::revoke(const std::string& name, md::RevocationReason reason) {
-    return engine_ ? engine_->revoke_now(name, reason) : no_domains();
+    md::Engine* domains = engine();
+    return domains != nullptr ? domains->revoke_now(name, reason) : no_domains();
 }
 
 md::Outcome<std::string> Server::roll_account_key(const std::string& id) {
-    return engine_ ? engine_->roll_account_key(id) : no_domains();
+    md::Engine* domains = engine();
+    return domains != nullptr ? domains->roll_account_key(id) : no_domains();
 }
 
 }  // namespace app
