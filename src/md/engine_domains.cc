@@ -117,11 +117,15 @@ std::unique_ptr<Engine::Entry> Engine::make_entry(ReconciledDomain known, const 
     entry->stored = std::move(known.stored);
     entry->served = without_texts(std::move(known.slots));
     entry->archived = without_texts(std::move(known.archived));
-    if (former != nullptr) {  // also where the disk would not take the job
+    if (former != nullptr) {  // also where the disk would not take them
         entry->job = former->job;
         entry->is_announcing = former->is_announcing;
+        entry->renewal_infos = former->renewal_infos;
+        entry->revoked = former->revoked;
     } else {
         load_job_of(*entry);
+        entry->renewal_infos = load_renewal_info(store_, name);
+        entry->revoked = load_revoked(store_, name);
     }
     // Somebody may just have done what the failure told them to: it is tried at once.
     if (known.settings_changed && entry->job && !entry->job->finished &&
@@ -134,8 +138,6 @@ std::unique_ptr<Engine::Entry> Engine::make_entry(ReconciledDomain known, const 
             base::log_warn("md", name, "{}", saved.error().message());
         }
     }
-    entry->renewal_infos = load_renewal_info(store_, name);
-    entry->revoked = load_revoked(store_, name);
     entry->next_visit = first_visit;
     if (!(may_write && install_at_start(*entry)) && !entry->is_announcing && entry->job &&
         entry->job->next_run) {
