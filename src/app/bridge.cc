@@ -23,8 +23,13 @@ void Bridge::configure(const Setup& setup) {
         for (const auto& [domain, hosts] : setup.domain_hosts) {
             for (const std::string& host : hosts) host_domains_.emplace(host, domain);
         }
+        wanted_ = host_domains_;
+        for (const md::Domain& domain : setup.domains) {
+            for (const std::string& name : domain.names) wanted_.emplace(name, domain.name);
+        }
         default_hosts_ = setup.default_hosts;
         publish_index();
+        publish_status_pages();
     }
     settle("the certificates of the configuration");
 }
@@ -147,19 +152,52 @@ std::shared_ptr<const tls::CertificateIndex> Bridge::with_default(
     return index->with_default(std::move(set));
 }
 
+namespace {
+
+/// What that name is served now; null: nothing.
+tls::CertificateSetPtr found(const tls::CertificateIndex& index, const std::string& name) {
+    const tls::CertificateSetPtr* set = index.at(name);
+    if (set == nullptr) set = index.find(name);
+    return set == nullptr ? nullptr : *set;
+}
+
+bool is_for(const tls::CertificateSet& set, const std::string& name) {
+    return std::any_of(set.certificates.begin(), set.certificates.end(),
+                       [&](const auto& certificate) {
+                           return !certificate->fallback && certificate->covers(name);
+                       });
+}
+
+}  // namespace
+
+tls::CertificateSetPtr Bridge::better(const tls::CertificateIndex& index, const std::string& name,
+                                      const tls::CertificateSetPtr& set) {
+    const tls::CertificateSetPtr former = found(index, name);
+    return former && is_for(*former, name) && !is_for(*set, name) ? former : set;
+}
+
 void Bridge::publish_index() {
-    std::shared_ptr<const tls::CertificateIndex> index =
-        std::make_shared<const tls::CertificateIndex>();
+    const auto former = snapshots_.tls.certificates.current();
     std::vector<tls::CertificateIndex::Change> changes;
+    owners_.clear();
     for (const auto& [domain, served] : served_) {
         for (const std::string& name : names_of(domain, served.names)) {
-            changes.push_back({name, served.set});
+            changes.push_back({name, better(*former, name, served.set)});
+            owners_[name] = domain;
         }
     }
-    for (const StaticCertificates& site : statics_) {
-        for (const std::string& name : site.names) changes.push_back({name, site.set});
+    for (const auto& [name, domain] : wanted_) {
+        const tls::CertificateSetPtr set = found(*former, name);
+        if (set && owners_.emplace(name, domain).second) changes.push_back({name, set});
     }
-    snapshots_.tls.certificates.publish(with_default(index->with_all(changes)));
+    for (const StaticCertificates& site : statics_) {
+        for (const std::string& name : site.names) {
+            changes.push_back({name, site.set});
+            owners_.erase(name);
+        }
+    }
+    const tls::CertificateIndex empty;
+    snapshots_.tls.certificates.publish(with_default(empty.with_all(changes)));
 }
 
 void Bridge::publish(const std::string& domain, const std::vector<std::string>& names,
@@ -174,13 +212,20 @@ void Bridge::publish(const std::string& domain, const std::vector<std::string>& 
             served_.erase(domain);
         } else {
             const tls::CertificateSetPtr set = with_staples(*make_set(std::move(certificates)));
+            const auto index = snapshots_.tls.certificates.current();
             for (const std::string& name : names_of(domain, names)) {
-                changes.push_back({name, set});
+                changes.push_back({name, better(*index, name, set)});
+                owners_[name] = domain;
                 gone.erase(name);
             }
             served_[domain] = {names, set};
         }
-        for (const std::string& name : gone) changes.push_back({name, nullptr});
+        for (const std::string& name : gone) {
+            const auto owner = owners_.find(name);
+            if (owner == owners_.end() || owner->second != domain) continue;  // has passed on
+            owners_.erase(owner);
+            changes.push_back({name, nullptr});
+        }
         snapshots_.tls.certificates.update([&](const tls::CertificateIndex& index) {
             return with_default(index.with_all(changes));
         });
@@ -210,9 +255,12 @@ void Bridge::staples_changed(
     std::vector<tls::CertificateIndex::Change> changes;
     const auto served = served_.find(domain);
     if (served != served_.end() && is_changed(*served->second.set)) {
-        served->second.set = with_staples(*served->second.set);
+        const tls::CertificateSetPtr former = served->second.set;
+        served->second.set = with_staples(*former);
+        const auto index = snapshots_.tls.certificates.current();
         for (const std::string& name : names_of(domain, served->second.names)) {
-            changes.push_back({name, served->second.set});
+            // Others have kept what they had before: see better().
+            if (found(*index, name) == former) changes.push_back({name, served->second.set});
         }
     }
     // A certificate may stand in a file and belong to a domain as well.
@@ -224,30 +272,53 @@ void Bridge::staples_changed(
     if (changes.empty()) return;
     snapshots_.tls.certificates.update(
         [&](const tls::CertificateIndex& index) { return with_default(index.with_all(changes)); });
-}
 
-void Bridge::publish_status(const std::string& domain, const std::vector<std::string>& names,
-                            std::string json) {
-    {
-        const std::lock_guard lock(mutex_);
-        std::set<std::string> now;
-        if (!json.empty()) {
-            now.insert(names.begin(), names.end());
-            const auto hosts = domain_hosts_.find(domain);
-            if (hosts != domain_hosts_.end()) {
-                now.insert(hosts->second.begin(), hosts->second.end());
+    std::set<std::string> Bridge::status_hosts(const std::string& domain,
+                                               const std::vector<std::string>& names) const {
+        std::set<std::string> hosts(names.begin(), names.end());
+        if (const auto more = domain_hosts_.find(domain); more != domain_hosts_.end()) {
+            hosts.insert(more->second.begin(), more->second.end());
+        }
+        return hosts;
+    }
+
+    void Bridge::publish_status_pages() {
+        auto next = std::make_shared<proxy::CertificateStatusAnswers>();
+        for (const auto& [domain, page] : status_) {
+            for (const std::string& host : status_hosts(domain, page.names)) {
+                next->by_host[host] = page.body;
             }
         }
+        snapshots_.certificate_status.publish(std::move(next));
+    }
+
+    void Bridge::publish_status(const std::string& domain, const std::vector<std::string>& names,
+                                std::string json) {
+        const std::lock_guard lock(mutex_);
+        const auto former = status_.find(domain);
+        if (former == status_.end() && json.empty()) return;
         const auto body = std::make_shared<const std::string>(std::move(json));
         snapshots_.certificate_status.update([&](const proxy::CertificateStatusAnswers& old) {
             auto next = std::make_shared<proxy::CertificateStatusAnswers>(old);
-            for (const std::string& name : status_names_[domain]) next->by_host.erase(name);
-            for (const std::string& name : now) next->by_host[name] = body;
+            if (former != status_.end()) {
+                for (const std::string& host : status_hosts(domain, former->second.names)) {
+                    const auto at = next->by_host.find(host);
+                    const bool is_ours =
+                        at != next->by_host.end() && at->second == former->second.body;
+                    if (is_ours)
+                        next->by_host.erase(at);  // else it has passed on to another domain
+                }
+            }
+            if (body->empty()) return next;
+            for (const std::string& host : status_hosts(domain, names)) next->by_host[host] = body;
             return next;
         });
-        status_names_[domain] = std::move(now);
+        if (body->empty()) {
+            status_.erase(former);
+        } else {
+            status_[domain] = {names, body};
+        }
+        // Nobody outside waits for this one: workers see it with their next request.
     }
-    // Nobody outside waits for this one: workers see it with their next request.
-}
 
 }  // namespace app

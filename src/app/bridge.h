@@ -31,7 +31,8 @@ class Bridge final : public md::ChallengePort, public md::CertificatePort, publi
     void set_staples(md::StapleSource* staples);
 
     /// Certificates from files, hosts of domains' sites, and the default site; at the start and at
-    /// each reload. What domains have published stays.
+    /// each reload. What domains have published stays. A name that a domain is to serve keeps what
+    /// it had until that domain publishes, and as long as what it publishes is not for that name.
     void configure(const Setup& setup);
     /// Who has to acknowledge from now on; none before they run and when they are about to end.
     void set_workers(std::vector<Post> workers);
@@ -57,6 +58,11 @@ class Bridge final : public md::ChallengePort, public md::CertificatePort, publi
         tls::CertificateSetPtr set;
     };
 
+    struct StatusPage {
+        std::vector<std::string> names;  // as configured
+        std::shared_ptr<const std::string> body;
+    };
+
     void settle(std::string_view what);
     /// The same certificates with the staples that they have now.
     tls::CertificateSetPtr with_staples(const tls::CertificateSet& set) const;
@@ -64,8 +70,18 @@ class Bridge final : public md::ChallengePort, public md::CertificatePort, publi
     /// belong to a static site or to another domain's site.
     std::set<std::string> names_of(const std::string& domain,
                                    const std::vector<std::string>& names) const;
+    /// What `name` is served if its domain has `set`: that, or what there was if that alone is
+    /// for the name. Another domain or a file may have had it before the domain has a certificate.
+    static tls::CertificateSetPtr better(const tls::CertificateIndex& index,
+                                         const std::string& name,
+                                         const tls::CertificateSetPtr& set);
     /// Builds the whole index from the books and publishes it.
     void publish_index();
+    /// Where the page of `domain` is found.
+    std::set<std::string> status_hosts(const std::string& domain,
+                                       const std::vector<std::string>& names) const;
+    /// Builds all certificate-status pages anew.
+    void publish_status_pages();
     std::shared_ptr<const tls::CertificateIndex> with_default(
         std::shared_ptr<const tls::CertificateIndex> index) const;
 
@@ -80,8 +96,10 @@ class Bridge final : public md::ChallengePort, public md::CertificatePort, publi
     std::map<std::string, std::string> host_domains_;               // host of a site → its domain
     std::map<std::string, std::vector<std::string>> domain_hosts_;  // and back
     std::vector<std::string> default_hosts_;
-    std::map<std::string, Served> served_;                       // by domain
-    std::map<std::string, std::set<std::string>> status_names_;  // by domain
+    std::map<std::string, std::string> wanted_;  // host of a site, or name of a domain → the domain
+    std::map<std::string, Served> served_;       // by domain
+    std::map<std::string, std::string> owners_;  // name in the index, not of a file → its domain
+    std::map<std::string, StatusPage> status_;   // by domain
 };
 
 }  // namespace app

@@ -40,29 +40,10 @@ bool same_settings(const md::EngineSettings& a, const md::EngineSettings& b) {
            a.http_reachable == b.http_reachable && a.https_reachable == b.https_reachable;
 }
 
-void compare_domains(const Setup& before, const Setup& now, std::vector<std::string>& changes) {
-    const auto find = [](const Setup& setup, const std::string& name) {
-        return std::find_if(setup.domains.begin(), setup.domains.end(),
-                            [&](const md::Domain& domain) { return domain.name == name; });
-    };
-    for (const md::Domain& domain : now.domains) {
-        const auto old = find(before, domain.name);
-        if (old == before.domains.end()) {
-            changes.push_back(fmt::format("the new managed domain {}", domain.name));
-        } else if (*old != domain) {
-            changes.push_back(fmt::format("what is new of the managed domain {}", domain.name));
-        }
-    }
-    for (const md::Domain& domain : before.domains) {
-        if (find(now, domain.name) == now.domains.end()) {
-            changes.push_back(fmt::format("the end of the managed domain {}", domain.name));
-        }
-    }
-}
-
 }  // namespace
 
-std::vector<std::string> changes_for_next_start(const Setup& before, const Setup& now) {
+std::vector<std::string> changes_for_next_start(const Setup& before, const Setup& now,
+                                                bool has_engine) {
     const Configuration& a = before.configuration;
     const Configuration& b = now.configuration;
     std::vector<std::string> changes;
@@ -78,10 +59,10 @@ std::vector<std::string> changes_for_next_start(const Setup& before, const Setup
                 a.tls.certificates_decoded_max != b.tls.certificates_decoded_max,
             "[tls]");
     differs(a.limits.connections_max != b.limits.connections_max, "limits.connections_max");
+    if (!has_engine) return changes;
     differs(before.engine.store_dir != now.engine.store_dir, "md.store_dir");
     differs(a.md.store_lock_wait != b.md.store_lock_wait, "md.store_locks");
     differs(!same_settings(before.engine, now.engine), "the engine's settings in [md]");
-    compare_domains(before, now, changes);
     return changes;
 }
 

@@ -43,7 +43,6 @@ int Server::run() {
     }
     if (engine_) engine_->start();
     if (stapler_) stapler_->start();
-    engine_started_ = true;
     base::log_info("app", "", "mdfront {} serves {}, {} worker(s)", MDFRONT_VERSION,
                    setup_->summary(), worker_count());
     serve();
@@ -71,18 +70,26 @@ bool Server::read_configuration() {
 bool Server::open_store() {
     snapshots_.routes.publish(setup_->routes);
     rotate_ticket_keys();
-    if (!setup_->needs_stapler()) {
-        bridge_.configure(*setup_);
-        return true;
+    if (setup_->needs_stapler() && !make_stapler(*setup_)) return false;
+    watch_statics(*setup_);
+    bridge_.configure(*setup_);
+    if (setup_->domains.empty()) return true;
+    engine_ = make_engine(*setup_, setup_->domains);
+    if (const auto loaded = engine_->load(); !loaded) {
+        base::log_error("app", setup_->engine.store_dir, "{}", loaded.error().message());
+        return false;
     }
+    return true;
+}
 
-    const std::string& directory = setup_->engine.store_dir;
+bool Server::make_stapler(const Setup& setup) {
+    const std::string& directory = setup.engine.store_dir;
     if (const base::Status made = make_parents(directory); !made) {
         base::log_error("app", directory, "{}", made.error().message());
         return false;
     }
     std::optional<md::StoreLocks> locks;
-    const base::Duration lock_wait = setup_->configuration.md.store_lock_wait;
+    const base::Duration lock_wait = setup.configuration.md.store_lock_wait;
     if (lock_wait > base::Duration::zero()) locks.emplace(md::StoreLocks{lock_wait, clock_});
     auto store = md::FileStore::open(directory, files_, random_, locks);
     if (!store) {
@@ -92,28 +99,29 @@ bool Server::open_store() {
     store_ = std::move(store).value();
     store_->claim(clock_);
     md::TransportOptions transport;
-    transport.user_agent = setup_->engine.user_agent;
-    md::TransportOptions asking = transport;
-    asking.total_timeout = staple_timeout;
-    asking.connect_timeout = staple_connect_timeout;
-    asking.stall_timeout = staple_connect_timeout;
-    stapler_ = std::make_unique<md::Stapler>(
-        setup_->engine, *store_, clock_, random_,
-        [asking] { return md::make_curl_transport(asking); }, bridge_, commands_);
-    bridge_.set_staples(stapler_.get());
-    watch_statics(*setup_);
-    bridge_.configure(*setup_);
-    if (setup_->domains.empty()) return true;
-    engine_ = std::make_unique<md::Engine>(
-        setup_->engine, setup_->domains, *store_, files_, clock_, random_,
+    transport.user_agent = setup.engine.user_agent;
+    transport.total_timeout = staple_timeout;
+    transport.connect_timeout = staple_connect_timeout;
+    transport.stall_timeout = staple_connect_timeout;
+    auto stapler = std::make_unique<md::Stapler>(
+        setup.engine, *store_, clock_, random_,
+        [transport] { return md::make_curl_transport(transport); }, bridge_, commands_);
+    bridge_.set_staples(stapler.get());
+    const std::lock_guard lock(status_mutex_);
+    stapler_ = std::move(stapler);
+    return true;
+}
+
+std::unique_ptr<md::Engine> Server::make_engine(const Setup& setup,
+                                                std::vector<md::Domain> domains) {
+    md::TransportOptions transport;
+    transport.user_agent = setup.engine.user_agent;
+    auto engine = std::make_unique<md::Engine>(
+        setup.engine, std::move(domains), *store_, files_, clock_, random_,
         [transport] { return md::make_curl_transport(transport); }, bridge_, bridge_, commands_,
         keys_, stapler_.get());
-    stapler_->set_listener(engine_.get());
-    if (const auto loaded = engine_->load(); !loaded) {
-        base::log_error("app", directory, "{}", loaded.error().message());
-        return false;
-    }
-    return true;
+    stapler_->set_listener(engine.get());
+    return engine;
 }
 
 bool Server::open_sockets() {
@@ -272,13 +280,27 @@ void Server::reload() {
                         path_);
         return;
     }
-    for (const std::string& change : changes_for_next_start(*setup_, *loaded)) {
+    for (const std::string& change :
+         changes_for_next_start(*setup_, *loaded, stapler_ != nullptr)) {
         base::log_warn("app", "", "SIGHUP: {} takes effect at the next start", change);
+    }
+    keep_listeners(*loaded, setup_->configuration);
+    if (!start_late(*loaded)) {
+        base::log_error("app", "",
+                        "SIGHUP: {} is refused, since the store that it needs now cannot be "
+                        "used; the configuration before it stays. Make {} for the user that "
+                        "mdfront runs as, and send SIGHUP again",
+                        path_, loaded->engine.store_dir);
+        return;
     }
     base::Log::set_level(loaded->configuration.server.log_level);
     watch_statics(*loaded);
+    // Which name has whose certificate, then the certificates of new domains, then the sites that
+    // need them.
     bridge_.configure(*loaded);
+    if (engine_) engine_->change_domains(loaded->domains);
     snapshots_.routes.publish(loaded->routes);
+    const std::string summary = loaded->summary();
     {
         const std::lock_guard lock(status_mutex_);
         // What cannot change stays known as it is, so that the next reload tells of it again.
@@ -289,8 +311,38 @@ void Server::reload() {
         setup_->configuration.md.server_status = loaded->configuration.md.server_status;
         setup_->configuration.server.drain_timeout = loaded->configuration.server.drain_timeout;
         setup_->configuration.server.log_level = loaded->configuration.server.log_level;
+        setup_->domains = std::move(loaded->domains);
     }
-    base::log_info("app", "", "SIGHUP: {} is in effect ({})", path_, loaded->summary());
+    base::log_info("app", "", "SIGHUP: {} is in effect ({})", path_, summary);
+}
+
+bool Server::start_late(const Setup& setup) {
+    const bool needs_engine = !engine_ && !setup.domains.empty();
+    if (!stapler_ && setup.needs_stapler()) {
+        if (!make_stapler(setup)) return false;
+        stapler_->start();
+        const std::lock_guard lock(status_mutex_);
+        setup_->engine = setup.engine;
+        setup_->configuration.md = setup.configuration.md;
+    }
+    if (!needs_engine) return true;
+    auto engine = make_engine(setup, {});
+    if (const auto loaded = engine->load(); !loaded) {
+        base::log_error("app", setup.engine.store_dir, "{}", loaded.error().message());
+        stapler_->set_listener(nullptr);
+        return false;
+    }
+    engine->start();
+    const std::lock_guard lock(status_mutex_);
+    setup_->engine = setup.engine;
+    setup_->configuration.md = setup.configuration.md;
+    engine_ = std::move(engine);
+    return true;
+}
+
+md::Engine* Server::engine() {
+    const std::lock_guard lock(status_mutex_);
+    return engine_.get();
 }
 
 // ---- end
@@ -320,7 +372,6 @@ void Server::drain() {
 
 void Server::stop_engine() {
     clock_.stop();
-    if (!std::exchange(engine_started_, false)) return;
     if (stapler_) stapler_->stop();  // it tells the engine
     if (engine_) engine_->stop();
 }
@@ -372,48 +423,52 @@ Status Server::status() {
 std::string Server::server_status(bool as_lines) {
     md::CertificateCheck check;
     {
-        const std::lock_guard lock(status_mutex_);  // a reload changes both
+        const std::lock_guard lock(status_mutex_);  // a reload changes them
         if (!setup_->configuration.md.server_status || !stapler_) return "";
         check = setup_->configuration.md.certificate_check;
     }
+    const md::Engine* domains = engine();
     const std::vector<md::StapleRow> staples = stapler_->rows();
-    const std::string domains = engine_ ? engine_->server_status(as_lines, check) : "";
-    return domains + (as_lines ? md::staple_status_lines(staples, clock_.now())
-                               : md::staple_status_table(staples, clock_.now()));
+    const std::string table = domains != nullptr ? domains->server_status(as_lines, check) : "";
+    return table + (as_lines ? md::staple_status_lines(staples, clock_.now())
+                             : md::staple_status_table(staples, clock_.now()));
 }
 
 std::string Server::md_status(const std::string& name) {
-    if (engine_) return engine_->status_json(name);
-    return md::md_status_list({});
+    const md::Engine* domains = engine();
+    return domains != nullptr ? domains->status_json(name) : md::md_status_list({});
 }
 
 std::vector<md::DomainSummary> Server::domains() {
-    if (!engine_) return {};
-    return engine_->summaries();
+    const md::Engine* domains = engine();
+    return domains != nullptr ? domains->summaries() : std::vector<md::DomainSummary>{};
 }
 
 std::optional<md::DomainSummary> Server::domain(const std::string& name) {
-    if (!engine_) return std::nullopt;
-    return engine_->summary(name);
+    const md::Engine* domains = engine();
+    return domains != nullptr ? domains->summary(name) : std::nullopt;
 }
 
 std::vector<md::AccountSummary> Server::accounts() {
-    if (!engine_) return {};
-    return engine_->accounts();
+    const md::Engine* domains = engine();
+    return domains != nullptr ? domains->accounts() : std::vector<md::AccountSummary>{};
 }
 
 // ---- actions
 
 md::Outcome<void> Server::renew(const std::string& name) {
-    return engine_ ? engine_->renew_now(name) : no_domains();
+    md::Engine* domains = engine();
+    return domains != nullptr ? domains->renew_now(name) : no_domains();
 }
 
 md::Outcome<void> Server::revoke(const std::string& name, md::RevocationReason reason) {
-    return engine_ ? engine_->revoke_now(name, reason) : no_domains();
+    md::Engine* domains = engine();
+    return domains != nullptr ? domains->revoke_now(name, reason) : no_domains();
 }
 
 md::Outcome<std::string> Server::roll_account_key(const std::string& id) {
-    return engine_ ? engine_->roll_account_key(id) : no_domains();
+    md::Engine* domains = engine();
+    return domains != nullptr ? domains->roll_account_key(id) : no_domains();
 }
 
 }  // namespace app

@@ -50,6 +50,10 @@ class Server final : public StatusSource, public Actions {
     // The steps of a start, in order. Each logs what is wrong.
     bool read_configuration();
     bool open_store();
+    /// Opens the store, and makes stapler_ with the settings of `setup`.
+    bool make_stapler(const Setup& setup);
+    /// For these domains, on that store.
+    std::unique_ptr<md::Engine> make_engine(const Setup& setup, std::vector<md::Domain> domains);
     bool open_sockets();
     bool give_up_root();
     bool start_workers();
@@ -57,6 +61,11 @@ class Server final : public StatusSource, public Actions {
 
     void serve();
     void reload();
+    /// The first domains that are managed, or certificates that are stapled, came with a reload: no
+    /// restart for them. False: it cannot be.
+    bool start_late(const Setup& setup);
+    /// Null as long as there has been no managed domain. For the admin worker.
+    md::Engine* engine();
     void rotate_ticket_keys();
     /// Lets requests finish, at most drain_timeout; a second signal cuts that short.
     void drain();
@@ -81,23 +90,24 @@ class Server final : public StatusSource, public Actions {
     proxy::Snapshots snapshots_;
     Bridge bridge_{snapshots_};
     std::unique_ptr<md::FileStore> store_;
-    std::unique_ptr<md::Stapler> stapler_;
-    std::unique_ptr<md::Engine> engine_;
+    std::unique_ptr<md::Stapler> stapler_;  // this and the next: set under status_mutex_, stay
+    std::unique_ptr<md::Engine> engine_;    // until the end
     std::unique_ptr<tls::HandshakePool> handshake_pool_;  // before the workers that lend to it
     std::vector<OpenListener> listeners_;
     std::vector<OpenListener> admin_listeners_;
     WorkerThreads workers_{snapshots_};
     std::unique_ptr<AdminHandler> admin_handler_;
     WorkerThreads admin_{snapshots_};
-    bool engine_started_ = false;
 
-    std::mutex status_mutex_;  // guards the two below: admin's thread and main
+    // Guards what admin's thread and main share: the two below, setup_ and engine_.
+    std::mutex status_mutex_;
     Status cached_;
     std::chrono::steady_clock::time_point cached_at_{};
 };
 
-/// What of `now` differs from `before` and cannot change in a running process: key names, and
-/// managed domains.
-std::vector<std::string> changes_for_next_start(const Setup& before, const Setup& now);
+/// What of `now` differs from `before` and cannot change in a running process: key names.
+/// `has_engine`: the engine's settings are in use.
+std::vector<std::string> changes_for_next_start(const Setup& before, const Setup& now,
+                                                bool has_engine);
 
 }  // namespace app

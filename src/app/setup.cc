@@ -189,6 +189,12 @@ md::EngineSettings make_engine_settings(const Configuration& configuration) {
     return engine;
 }
 
+void set_tls_names(std::vector<md::Domain>& domains, bool https) {
+    for (md::Domain& domain : domains) {
+        domain.acme_tls_names = https && domain.used ? domain.names : std::vector<std::string>{};
+    }
+}
+
 /// Links sites to domains. A default site that only its default keeps from its certificate is told
 /// so: nobody expects that.
 md::MatchResult match(const Configuration& configuration, Mistakes& mistakes) {
@@ -227,10 +233,9 @@ md::MatchResult match(const Configuration& configuration, Mistakes& mistakes) {
         }
     }
     for (size_t i = 0; i < result.domains.size(); ++i) {
-        md::Domain& domain = result.domains[i];
-        if (https && domain.used) domain.acme_tls_names = domain.names;
-        check_members(configuration, *domain_settings[i], domain.names, mistakes);
+        check_members(configuration, *domain_settings[i], result.domains[i].names, mistakes);
     }
+    set_tls_names(result.domains, https);
     return result;
 }
 
@@ -444,6 +449,12 @@ Setup make_setup(Configuration configuration, Mistakes& mistakes, base::Time now
     setup.others = make_others(configuration.md);
     setup.configuration = std::move(configuration);
     return setup;
+}
+
+void keep_listeners(Setup& setup, const Configuration& running) {
+    setup.configuration.listens = running.listens;
+    setup.engine = make_engine_settings(setup.configuration);
+    set_tls_names(setup.domains, running.listens_for(proxy::Protocol::Https));
 }
 
 std::optional<Setup> load_setup(const std::string& path, Mistakes& mistakes, base::Time now) {

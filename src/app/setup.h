@@ -49,6 +49,10 @@ std::optional<Setup> load_setup(const std::string& path, Mistakes& mistakes, bas
 /// The second half, for a configuration that was read; for tests.
 Setup make_setup(Configuration configuration, Mistakes& mistakes, base::Time now);
 
+/// Listeners cannot change in a running process: what depends on them of the domains and of the
+/// engine's settings is made for those of `running`.
+void keep_listeners(Setup& setup, const Configuration& running);
+
 /// One certificate per key type, the preferred first.
 tls::CertificateSetPtr make_set(std::vector<std::shared_ptr<const tls::Certificate>> certificates);
 

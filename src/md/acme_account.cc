@@ -170,14 +170,15 @@ Outcome<void> save_account(Store& store, const Account& account) {
     return store.save(Group::Accounts, account.id, account_file, json_text(json));
 }
 
-void AccountRegistry::load(const std::vector<Domain>& domains) {
-    {
-        const std::lock_guard lock(mutex_);
-        wishes_.clear();
-        for (const Domain& domain : domains) {
-            wishes_.push_back({domain.ca_urls, domain.external_account, domain.contacts});
-        }
+void AccountRegistry::remember_contacts(const std::vector<Domain>& domains) {
+    const std::lock_guard lock(mutex_);
+    wishes_.clear();
+    for (const Domain& domain : domains) {
+        wishes_.push_back({domain.ca_urls, domain.external_account, domain.contacts});
     }
+}
+
+void AccountRegistry::load() {
     auto ids = store_.names(Group::Accounts);
     if (!ids) return base::log_warn("md", "", "accounts: {}", ids.error().message());
     for (const std::string& id : *ids) {

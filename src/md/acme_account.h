@@ -55,9 +55,11 @@ class AccountRegistry {
   public:
     explicit AccountRegistry(Store& store) : store_(store) {}
 
-    /// Reads what the store has, for summaries(); and remembers which contacts the domains want
-    /// their accounts to have.
-    void load(const std::vector<Domain>& domains);
+    /// Reads what the store has, for summaries().
+    void load();
+    /// Remembers which contacts the domains want their accounts to have; replaces what was
+    /// remembered before.
+    void remember_contacts(const std::vector<Domain>& domains);
     /// By id, without the domains. Any thread; reads no file.
     std::vector<AccountSummary> summaries() const;
 

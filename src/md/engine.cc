@@ -8,7 +8,6 @@
 #include "md/acme_client.h"
 #include "md/acme_order.h"
 #include "md/activation.h"
-#include "md/match.h"
 #include "md/renewal.h"
 #include "md/server_status.h"
 
@@ -26,12 +25,6 @@ constexpr base::Duration replan_slack = std::chrono::hours{1};
 const std::string& ca_of(const StoredDomain& stored) {
     static const std::string none;
     return stored.domain.ca_urls.empty() ? none : stored.domain.ca_urls.front();
-}
-
-/// Other settings may be all that is needed: it is about what was asked for, or about who asks.
-bool may_depend_on_settings(const Problem& problem) {
-    return problem.is_input_related() || problem.type == "challenge-mismatch" ||
-           problem.type.ends_with(":unauthorized");
 }
 
 }  // namespace
@@ -60,7 +53,6 @@ Engine::Engine(EngineSettings settings, std::vector<Domain> domains, Store& stor
                ChallengePort& challenges, CertificatePort& certificates, Commands& commands,
                KeyFactory& keys, Stapler* stapler)
     : settings_(std::move(settings)),
-      domains_(std::move(domains)),
       store_(store),
       files_(files),
       clock_(clock),
@@ -71,58 +63,11 @@ Engine::Engine(EngineSettings settings, std::vector<Domain> domains, Store& stor
       accounts_(store),
       commands_(commands),
       keys_(keys),
-      stapler_(stapler) {}
+      stapler_(stapler),
+      wanted_(std::move(domains)) {}
 
 Engine::~Engine() {
     stop();
-}
-
-Outcome<void> Engine::load() {
-    base::check(entries_.empty());
-    const base::Time now = clock_.now();
-    const auto lock = store_.hold();
-    if (!lock.ok()) {
-        // mod_md goes on, too (mod_md.md 1.8).
-        base::log_error("md", "",
-                        "{}; what is in the store is served, and nothing in it is changed "
-                        "before the next renewal",
-                        lock.error().message());
-    }
-    const auto mode = lock.ok() ? Reconcile::Write : Reconcile::ReadOnly;
-    for (ReconciledDomain& known : reconcile(store_, files_, domains_, now, mode)) {
-        const std::string name = known.stored.domain.name;
-        for (const std::string& note : known.notes) base::log_info("md", name, "{}", note);
-        if (known.problem) base::log_error("md", name, "{}", known.problem->message());
-        auto entry = std::make_unique<Entry>();
-        entry->stored = std::move(known.stored);
-        entry->served = without_texts(std::move(known.slots));
-        entry->archived = without_texts(std::move(known.archived));
-        load_job_of(*entry);
-        // Somebody may just have done what the failure told them to: it is tried at once.
-        if (known.settings_changed && entry->job && !entry->job->finished &&
-            may_depend_on_settings(entry->job->last)) {
-            entry->job->next_run.reset();
-        }
-        if (entry->job && correct_times(*entry->job, now) && lock.ok()) {
-            const Group group = entry->is_announcing ? Group::Domains : Group::Staging;
-            if (auto saved = save_job(store_, group, *entry->job); !saved) {
-                base::log_warn("md", name, "{}", saved.error().message());
-            }
-        }
-        entry->renewal_infos = load_renewal_info(store_, name);
-        entry->revoked = load_revoked(store_, name);
-        entry->next_visit = now + settings_.initial_delay;
-        if (!(lock.ok() && install_at_start(*entry)) && !entry->is_announcing && entry->job &&
-            entry->job->next_run) {
-            entry->next_visit = std::max(entry->next_visit, *entry->job->next_run);
-        }
-        publish(*entry);
-        entry->number = entries_.size();
-        queue_.insert(entry.get());
-        entries_.push_back(std::move(entry));
-    }
-    accounts_.load(domains_);
-    return {};
 }
 
 /// The job in staging, else that of what is served if not all of its events were raised.
@@ -244,15 +189,19 @@ std::optional<base::Duration> Engine::until_next(base::Time now) const {
 }
 
 void Engine::give_back(Entry& entry, base::Time next_visit) {
+    bool is_awaited = false;
     {
         const std::lock_guard lock(mutex_);
         entry.running = false;
         entry.driving = false;
-        const bool is_awaited = entry.requests.any() || !entry.found_revoked.empty();
-        entry.next_visit = is_awaited ? base::Time::min() : next_visit;
-        queue_.insert(&entry);
-        --running_per_ca_[ca_of(entry.stored)];
+        const bool is_asked = entry.requests.any() || !entry.found_revoked.empty();
+        entry.next_visit = is_asked ? base::Time::min() : next_visit;
+        --running_per_ca_[ca_of(entry.stored)];  // as take_due() counted: a domain keeps its CAs
+        // A change may be waiting for this one: no thread takes it before that.
+        is_awaited = is_change_waiting_ && !clock_.stopped();
+        if (!is_awaited) queue_.insert(&entry);
     }
+    if (is_awaited) settle_domains({});
     wake_.notify_one();
 }
 
@@ -303,9 +252,9 @@ void Engine::publish(const Entry& entry) {
 
 void Engine::publish_status(const Entry& entry) {
     const Domain& domain = entry.stored.domain;
-    if (!domain.certificate_status) return;
-    certificate_port_.publish_status(domain.name, domain.names,
-                                     certificate_status(status_of(entry)));
+    certificate_port_.publish_status(
+        domain.name, domain.names,
+        domain.certificate_status ? certificate_status(status_of(entry)) : "");
 }
 
 /// A set that was ready when the process ended, or that mod_md staged and waited for a restart with

@@ -6,6 +6,11 @@
 // What is public may be called from any thread. One mutex guards the table of domains; nobody holds
 // it while waiting for a disk, a CA or a worker.
 //
+// The configured domains may change at any time: change_domains() gives the whole new list, and the
+// difference to the table is settled at once, but for what threads work on just now and what shares
+// names with it. That is settled when the last of them gives its domain back (table_change.h). An
+// entry never changes under a thread's hands: a new one takes its place.
+//
 // Unlike mod_md, a failure and what the CA asked for with it (Retry-After) outlive a restart: they
 // stand in job.json and are respected. What is served never depends on a job, nor on a command: a
 // set whose event "renewed" fails is installed all the same, and the event raised again later.
@@ -35,6 +40,7 @@
 #include "md/files.h"
 #include "md/job.h"
 #include "md/key_factory.h"
+#include "md/match.h"
 #include "md/ports.h"
 #include "md/renewal_info.h"
 #include "md/revocation.h"
@@ -78,6 +84,14 @@ class Engine final : public StaplerListener {
     /// publishes what each domain has: its certificates, or a fallback. Called once, before the
     /// listeners open. What fails for one domain is logged and does not keep the others.
     Outcome<void> load();
+
+    /// These are the configured domains from now on, matched (match.h). For those that are new or
+    /// changed the store is brought in line, and what there is for them is published, as at the
+    /// start; then they are visited. Those that are gone are withdrawn and looked after no more;
+    /// what the store has of them stays there (mod_md.md 2.4). Returns when all that can be done at
+    /// once is done; the rest follows by itself. What fails for one domain is logged and does not
+    /// keep the others.
+    void change_domains(std::vector<Domain> domains);
 
     /// Starts the threads. Call stop() before the end.
     void start();
@@ -127,6 +141,7 @@ class Engine final : public StaplerListener {
     };
     /// A domain in the table. All but the constant part is guarded by mutex_.
     struct Entry {
+        Domain configured;  // constant
         StoredDomain stored;
         std::vector<Slot> served;  // without PEM texts
         std::vector<Slot> archived;
@@ -140,7 +155,8 @@ class Engine final : public StaplerListener {
         base::Time next_visit{};
         base::Time job_saved{};  // when the job last went to disk
         size_t number = 0;       // in the order of the configuration
-        bool running = false;
+        bool running = false;    // a thread works on it, or it is leaving: not in the queue
+        bool leaving = false;    // its successor or its end is being prepared
         Requests requests;
         bool is_answering = false;  // a visit that sees to requests is under way
         uint64_t requests_done = 0;
@@ -165,6 +181,24 @@ class Engine final : public StaplerListener {
         std::vector<RevokedCertificate> revoked = {};
         std::string failure = {};  // of this visit, for those who asked for it
     };
+
+    // Which domains there are: engine_domains.cc.
+    /// What is being done to the table: from plan to finish nobody else takes what is leaving.
+    struct Settlement {
+        std::vector<Domain> wanted;
+        std::vector<Entry*> leaving;
+        std::vector<Domain> coming;
+        std::vector<Domain> others;  // that stay, or wait
+        std::vector<std::unique_ptr<Entry>> made;
+    };
+    void settle_domains(base::Duration first_visit_after);
+    Settlement begin_settlement();
+    void make_entries(Settlement& settlement, base::Duration first_visit_after);
+    std::unique_ptr<Entry> make_entry(ReconciledDomain known, const Entry* former, bool may_write,
+                                      base::Time first_visit);
+    void withdraw_gone(const Settlement& settlement);
+    void remember_contacts(const Settlement& settlement);
+    void finish_settlement(Settlement& settlement);
 
     // Scheduling.
     void work();
@@ -238,7 +272,6 @@ class Engine final : public StaplerListener {
     const Entry* find_entry(const std::string& name) const;
 
     const EngineSettings settings_;
-    std::vector<Domain> domains_;
     Store& store_;
     Files& files_;
     mutable StoppableClock clock_;  // asking for the time changes nothing
@@ -253,9 +286,12 @@ class Engine final : public StaplerListener {
     std::stop_source stop_;  // ends commands
     const Events events_{commands_, clock_, settings_, stop_.get_token()};
 
+    std::mutex settling_;  // held by who settles; before mutex_
     mutable std::mutex mutex_;
     std::condition_variable wake_;
-    std::vector<std::unique_ptr<Entry>> entries_;  // the vector itself: constant after load()
+    std::vector<Domain> wanted_;
+    bool is_change_waiting_ = false;               // for a thread to give an entry back
+    std::vector<std::unique_ptr<Entry>> entries_;  // as configured
     std::set<Entry*, Sooner> queue_;               // those that no thread works on
     std::map<std::string, int> running_per_ca_;
     std::set<Transport*> transports_;  // of the threads, to cancel

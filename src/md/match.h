@@ -84,8 +84,10 @@ enum class Reconcile : uint8_t { ReadOnly, Write };
 /// takes over that of a former domain with the same names; md.json is written if anything in it
 /// changed; state is evaluated. Contacts, account and effective CA are kept from the store if the
 /// configuration has none (`domains` gets them too). Removes challenges/ of names that no domain
-/// has any more. Nothing else is deleted.
+/// has any more. Nothing else is deleted. `others` are left alone: nobody takes over from them, and
+/// their challenges stay.
 std::vector<ReconciledDomain> reconcile(Store& store, Files& files, std::vector<Domain>& domains,
-                                        base::Time now, Reconcile mode = Reconcile::Write);
+                                        base::Time now, Reconcile mode = Reconcile::Write,
+                                        const std::vector<Domain>& others = {});
 
 }  // namespace md

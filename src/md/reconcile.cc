@@ -32,9 +32,14 @@ std::optional<size_t> find_predecessor(const std::vector<StoredDomain>& candidat
 
 class Reconciliation {
   public:
-    Reconciliation(Store& store, Files& files, std::vector<Domain>& domains, base::Time now,
-                   Reconcile mode)
-        : store_(store), files_(files), domains_(domains), now_(now), mode_(mode) {}
+    Reconciliation(Store& store, Files& files, std::vector<Domain>& domains,
+                   const std::vector<Domain>& others, base::Time now, Reconcile mode)
+        : store_(store),
+          files_(files),
+          domains_(domains),
+          others_(others),
+          now_(now),
+          mode_(mode) {}
 
     std::vector<ReconciledDomain> run() {
         list_stored();
@@ -66,6 +71,7 @@ class Reconciliation {
         former_read_ = true;
         std::set<std::string> configured;
         for (const Domain& domain : domains_) configured.insert(domain.name);
+        for (const Domain& domain : others_) configured.insert(domain.name);
         for (const std::string& name : stored_) {
             if (configured.contains(name)) continue;
             auto stored = load_domain(store_, Group::Domains, name, now_);
@@ -150,7 +156,7 @@ class Reconciliation {
         if (names->empty()) return;
         std::set<std::string, std::less<>> known;
         std::vector<std::string> wildcards;
-        for (const Domain& domain : domains_) {
+        const auto add = [&](const Domain& domain) {
             known.insert(domain.name);
             known.insert(domain.names.begin(), domain.names.end());
             for (const std::string& name : domain.names) {
@@ -160,7 +166,9 @@ class Reconciliation {
                     wildcards.push_back(name);
                 }
             }
-        }
+        };
+        for (const Domain& domain : domains_) add(domain);
+        for (const Domain& domain : others_) add(domain);
         for (const std::string& name : *names) {
             const bool wanted =
                 known.contains(name) ||
@@ -176,6 +184,7 @@ class Reconciliation {
     Store& store_;
     Files& files_;
     std::vector<Domain>& domains_;
+    const std::vector<Domain>& others_;
     const base::Time now_;
     const Reconcile mode_;
     std::set<std::string> stored_;      // directories in domains/
@@ -187,8 +196,9 @@ class Reconciliation {
 }  // namespace
 
 std::vector<ReconciledDomain> reconcile(Store& store, Files& files, std::vector<Domain>& domains,
-                                        base::Time now, Reconcile mode) {
-    return Reconciliation(store, files, domains, now, mode).run();
+                                        base::Time now, Reconcile mode,
+                                        const std::vector<Domain>& others) {
+    return Reconciliation(store, files, domains, others, now, mode).run();
 }
 
 }  // namespace md

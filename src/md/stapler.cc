@@ -60,19 +60,23 @@ size_t Stapler::DigestHash::operator()(const Digest& digest) const {
     return hash;
 }
 
-Stapler::Stapler(const EngineSettings& settings, Store& store, base::Clock& clock,
-                 base::Random& random, TransportFactory transports, StaplePort& port,
-                 Commands& commands)
-    : settings_(settings),
+Stapler::Stapler(EngineSettings settings, Store& store, base::Clock& clock, base::Random& random,
+                 TransportFactory transports, StaplePort& port, Commands& commands)
+    : settings_(std::move(settings)),
       store_(store),
       clock_(clock),
       random_(random),
       transport_factory_(std::move(transports)),
       port_(port),
-      events_(commands, clock, settings, stop_.get_token()) {}
+      events_(commands, clock, settings_, stop_.get_token()) {}
 
 Stapler::~Stapler() {
     stop();
+}
+
+void Stapler::set_listener(StaplerListener* listener) {
+    const std::lock_guard lock(mutex_);
+    listener_ = listener;
 }
 
 // ---- what is watched
@@ -679,8 +683,10 @@ void Stapler::tell_listeners(const Asked& asked) {
     };
     std::vector<Found> found;
     std::map<std::string, Certificates> changed;
+    StaplerListener* listener = nullptr;
     {
         const std::lock_guard lock(mutex_);
+        listener = listener_;
         for (const auto& certificate : asked.certificates) {
             const Item* item = item_of(*certificate);
             if (item == nullptr) continue;
@@ -700,10 +706,10 @@ void Stapler::tell_listeners(const Asked& asked) {
         base::log_error("md", one.domain, "certificate {} was revoked at {} ({}), as {} says",
                         one.revoked.serial, base::format_rfc3339(one.revoked.when),
                         one.revoked.reason, base::escape_for_log(asked.question->url, 200));
-        if (listener_ != nullptr) listener_->on_revoked(one.domain, one.revoked);
+        if (listener != nullptr) listener->on_revoked(one.domain, one.revoked);
     }
-    if (listener_ == nullptr) return;
-    for (const auto& entry : changed) listener_->on_staple_report(entry.first);
+    if (listener == nullptr) return;
+    for (const auto& entry : changed) listener->on_staple_report(entry.first);
 }
 
 // ---- what is told

@@ -53,14 +53,14 @@ class Stapler final : public StapleSource {
     static constexpr int parallel_max = 4;  // faults.md OC-16
 
     /// All references must outlive the stapler.
-    Stapler(const EngineSettings& settings, Store& store, base::Clock& clock, base::Random& random,
+    Stapler(EngineSettings settings, Store& store, base::Clock& clock, base::Random& random,
             TransportFactory transports, StaplePort& port, Commands& commands);
     ~Stapler() override;
     Stapler(const Stapler&) = delete;
     Stapler& operator=(const Stapler&) = delete;
 
-    /// Who is told; null: nobody. Before start().
-    void set_listener(StaplerListener* listener) { listener_ = listener; }
+    /// Who is told from now on; null: nobody. Not to be ended before stop().
+    void set_listener(StaplerListener* listener);
 
     /// Looks after these certificates of `domain` from now on, and no longer after others of it.
     /// Its settings say how: stapling, revocation_check, the proxy. Certificates whose answers are
@@ -186,7 +186,7 @@ class Stapler final : public StapleSource {
     void tell_listeners(const Asked& asked);
     void remove_old();
 
-    const EngineSettings& settings_;
+    const EngineSettings settings_;
     Store& store_;
     base::Clock& clock_;
     base::Random& random_;

@@ -40,6 +40,8 @@ class CertificateIndex {
     const CertificateSetPtr* find(std::string_view name) const;
     /// For clients that connect to an address and so send no name (RFC 6066 3). Never allocates.
     const CertificateSetPtr* find(const base::IpAddress& address) const;
+    /// What is under that very name, as configured: also a wildcard. Null if nothing is.
+    const CertificateSetPtr* at(std::string_view name) const { return lookup(name); }
     /// Whether find() of an address can find anything: if not, nobody has to ask for one.
     bool has_addresses() const { return addresses_ > 0; }
     /// For clients without SNI or with a name nobody knows; null: such handshakes get

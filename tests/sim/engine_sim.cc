@@ -69,13 +69,16 @@ TEST_CASE("years of renewals under faults, restarts, kills and power cuts") {
         all.power_cuts += counts.power_cuts;
         all.restarts += counts.restarts;
         all.jumps += counts.jumps;
+        all.changes += counts.changes;
         if (one_seed >= 0) fmt::print("trace {:016x}\n", world.trace_hash());
     }
     const auto certificate_years = static_cast<size_t>(certificate_time / year);
     fmt::print(
-        "{} certificate-years, {} certificates, {} kills, {} power cuts, {} restarts, {} jumps of "
+        "{} certificate-years, {} certificates, {} kills, {} power cuts, {} restarts, {} reloads, "
+        "{} jumps of "
         "the clock\n",
-        certificate_years, all.certificates, all.kills, all.power_cuts, all.restarts, all.jumps);
+        certificate_years, all.certificates, all.kills, all.power_cuts, all.restarts, all.changes,
+        all.jumps);
     CHECK(all.certificates > certificate_years);
 }
 

@@ -165,6 +165,14 @@ void Invariants::on_start(bool was_clean) {
     }
 }
 
+void Invariants::on_taken_out(const std::string& domain) {
+    Watch& watch = watches_[domain];
+    std::erase_if(watch.silences, [](const auto& entry) {
+        return !entry.second.is_durable || entry.first.starts_with("poll ");
+    });
+    watch.is_errors_known = watch.has_tried = false;
+}
+
 void Invariants::on_jump() {
     excuses_.push_back(world_.clock_.true_now());
     for (auto& [domain, watch] : watches_) {

@@ -44,6 +44,8 @@ class Invariants {
     /// A process begins. `was_clean`: the last one was not in the middle of something, and its
     /// store was well.
     void on_start(bool was_clean);
+    /// The domain is taken out of the configuration: what is not on disk is forgotten.
+    void on_taken_out(const std::string& domain);
     void on_jump();
     void on_requested(const std::string& domain);
     void after_step();

@@ -185,8 +185,34 @@ void SimWorld::step(base::Time end) {
         trace_.add("asked to renew {}", name);
         (void)engine_->renew_now(name);
     }
+    // What cannot be read is served from the bridge's books, which are not part of this world.
+    const bool is_readable = files_.trouble() == SimFiles::Trouble::None;
+    if (engine_ && is_readable && chance_.below(200 * calm_) == 0) change_configuration();
     if (engine_) run_process();
     invariants_.after_step();
+}
+
+/// Other settings, or a domain that is taken out and put back.
+void SimWorld::change_configuration() {
+    Domain& domain = domains_[chance_.below(domains_.size())];
+    const bool goes = chance_.below(2) == 0;
+    trace_.add("{} {}", domain.name, goes ? "goes and comes back" : "changes");
+    ++counts_.changes;
+    try {
+        if (goes) {
+            std::vector<Domain> others;
+            for (const Domain& one : domains_) {
+                if (one.name != domain.name) others.push_back(one);
+            }
+            invariants_.on_taken_out(domain.name);
+            engine_->change_domains(others);
+        } else {
+            domain.warn_window.percent = domain.warn_window.percent == 10 ? 12 : 10;
+        }
+        engine_->change_domains(domains_);
+    } catch (const Killed&) {
+        restart(chance_.below(2) == 0 ? Ending::Kill : Ending::PowerCut);
+    }
 }
 
 void SimWorld::change_weather() {

@@ -30,6 +30,7 @@ class SimWorld {
         int power_cuts = 0;
         int restarts = 0;
         int jumps = 0;
+        int changes = 0;  // of the configuration, while it runs
     };
     Counts counts() const;
     size_t domains() const { return domains_.size(); }
@@ -52,6 +53,7 @@ class SimWorld {
     void change_store_trouble();
     void change_clock();
     void change_programs();
+    void change_configuration();
 
     // The process.
     void run_process();

@@ -221,3 +221,118 @@ TEST_CASE("addresses are served like other names, as default site's too") {
     CHECK_FALSE(snapshots.tls.certificates.current()->has_addresses());
     CHECK(snapshots.tls.certificates.current()->fallback() == nullptr);
 }
+
+namespace {
+
+std::shared_ptr<const tls::Certificate> certificate_for(std::vector<std::string> names,
+                                                        bool fallback = false) {
+    auto made = std::make_shared<tls::Certificate>();
+    made->names = std::move(names);
+    made->fallback = fallback;
+    return made;
+}
+
+app::Setup setup_with(const std::map<std::string, std::vector<std::string>>& domains) {
+    app::Setup setup;
+    setup.domain_hosts = domains;
+    for (const auto& [name, hosts] : domains) {
+        setup.domains.emplace_back();
+        setup.domains.back().name = name;
+        setup.domains.back().names = hosts;
+    }
+    return setup;
+}
+
+}  // namespace
+
+TEST_CASE("a name that passes from one domain to another is never without its certificate") {
+    proxy::Snapshots snapshots;
+    app::Bridge bridge(snapshots);
+    bridge.configure(setup_with({{"a.org", {"a.org", "x.org", "*.x.org"}}}));
+    bridge.publish("a.org", {"a.org", "x.org", "*.x.org"},
+                   {certificate_for({"a.org", "x.org", "*.x.org"})});
+    const tls::CertificateSet* former = served(snapshots, "x.org");
+    REQUIRE(former != nullptr);
+
+    // x.org is its own domain from now on; the engine has not heard of it yet.
+    bridge.configure(setup_with({{"a.org", {"a.org"}}, {"x.org", {"x.org", "*.x.org"}}}));
+    CHECK(served(snapshots, "x.org") == former);
+    CHECK(served(snapshots, "w.x.org") == former);
+    bridge.publish("x.org", {"x.org", "*.x.org"}, {certificate_for({"x.org", "*.x.org"}, true)});
+    CHECK(served(snapshots, "x.org") == former);  // better than a fallback
+    CHECK(served(snapshots, "w.x.org") == former);
+    bridge.publish("a.org", {"a.org"}, {certificate_for({"a.org"})});
+    CHECK(served(snapshots, "x.org") == former);
+    CHECK(served(snapshots, "a.org") != former);
+    bridge.configure(setup_with({{"a.org", {"a.org"}}, {"x.org", {"x.org", "*.x.org"}}}));
+    CHECK(served(snapshots, "x.org") == former);
+    const auto own = certificate_for({"x.org", "*.x.org"});
+    bridge.publish("x.org", {"x.org", "*.x.org"}, {own});
+    CHECK(served(snapshots, "x.org")->certificates[0] == own);
+    CHECK(served(snapshots, "w.x.org")->certificates[0] == own);
+
+    // And back, as a.org's, which goes on with the certificate of its own name first.
+    bridge.configure(setup_with({{"a.org", {"a.org", "x.org"}}}));
+    bridge.publish("a.org", {"a.org", "x.org"}, {certificate_for({"a.org"})});
+    bridge.publish("x.org", {"x.org", "*.x.org"}, {});
+    CHECK(served(snapshots, "x.org")->certificates[0] == own);
+    CHECK(served(snapshots, "w.x.org") == nullptr);
+    bridge.publish("a.org", {"a.org", "x.org"}, {});
+    CHECK(served(snapshots, "x.org") == nullptr);
+    CHECK(served(snapshots, "a.org") == nullptr);
+}
+
+TEST_CASE("a site whose certificate files give way to a managed domain keeps them until then") {
+    proxy::Snapshots snapshots;
+    app::Bridge bridge(snapshots);
+    app::Setup before;
+    before.statics.push_back({{"s.org"}, app::make_set({certificate_for({"s.org"})})});
+    bridge.configure(before);
+    const tls::CertificateSet* files = served(snapshots, "s.org");
+    bridge.configure(setup_with({{"s.org", {"s.org", "new.org"}}}));
+    CHECK(served(snapshots, "s.org") == files);
+    CHECK(served(snapshots, "new.org") == nullptr);
+    bridge.publish("s.org", {"s.org", "new.org"}, {certificate_for({"s.org", "new.org"}, true)});
+    CHECK(served(snapshots, "s.org") == files);
+    CHECK(served(snapshots, "new.org")->certificates[0]->fallback);
+    bridge.publish("s.org", {"s.org", "new.org"}, {certificate_for({"s.org", "new.org"})});
+    CHECK(served(snapshots, "s.org") == served(snapshots, "new.org"));
+    bridge.configure(before);
+    CHECK(served(snapshots, "s.org") == files);
+    bridge.publish("s.org", {"s.org", "new.org"}, {});
+    CHECK(served(snapshots, "s.org") != nullptr);
+    CHECK(served(snapshots, "new.org") == nullptr);
+}
+
+TEST_CASE("certificate-status passes from domain to domain, and goes with the last") {
+    proxy::Snapshots snapshots;
+    app::Bridge bridge(snapshots);
+    const auto page = [&](const std::string& host) {
+        const std::string* found = snapshots.certificate_status.current()->find(host);
+        return found == nullptr ? std::string() : *found;
+    };
+    bridge.publish_status("a.org", {"a.org", "x.org"}, "{\"a\":1}");
+    bridge.publish_status("x.org", {"x.org", "a.org"}, "{\"x\":1}");
+    bridge.publish_status("a.org", {"a.org", "x.org"}, "");
+    CHECK(page("a.org") == "{\"x\":1}");
+    CHECK(page("x.org") == "{\"x\":1}");
+    bridge.configure(setup_with({{"x.org", {"x.org", "new.org"}}}));
+    CHECK(page("new.org") == "{\"x\":1}");
+    bridge.publish_status("x.org", {"x.org", "a.org"}, "");
+    CHECK(page("a.org").empty());
+    CHECK(page("new.org").empty());
+}
+
+TEST_CASE("a domain that takes over the names of another keeps them when that one goes") {
+    proxy::Snapshots snapshots;
+    app::Bridge bridge(snapshots);
+    const auto shared = certificate_for({"a.org", "b.org"});
+    bridge.publish("a.org", {"a.org", "b.org", "old.org"}, {shared});
+    bridge.publish("b.org", {"b.org", "a.org"}, {shared});
+    bridge.publish("a.org", {"a.org", "b.org", "old.org"}, {});
+    CHECK(served(snapshots, "a.org") != nullptr);
+    CHECK(served(snapshots, "b.org") != nullptr);
+    CHECK(served(snapshots, "old.org") == nullptr);
+    bridge.publish("b.org", {"b.org", "a.org"}, {});
+    CHECK(snapshots.tls.certificates.current()->size() == 0);
+}

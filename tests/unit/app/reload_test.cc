@@ -10,7 +10,7 @@ TEST_CASE("a reload names what takes effect at the next start, and nothing else"
         const Told b = read_text(after);
         REQUIRE(a.mistakes.empty());
         REQUIRE(b.mistakes.empty());
-        return app::changes_for_next_start(a.setup, b.setup);
+        return app::changes_for_next_start(a.setup, b.setup, true);
     };
     using List = std::vector<std::string>;
     CHECK(changes(managed_site, managed_site).empty());
@@ -39,11 +39,27 @@ TEST_CASE("a reload names what takes effect at the next start, and nothing else"
     // In effect at once.
     CHECK(changes(managed_site, with_md("server_status = true\n")).empty());
     CHECK(changes(managed_site, with_md("certificate_check = \"none\"\n")).empty());
-    CHECK(changes(managed_site, with_md("certificate_status = false\n")).size() == 1);
-    CHECK(changes(managed_site, managed_site + "renew_window = \"20d\"\n") ==
-          List{"what is new of the managed domain a.example.org"});
-    CHECK(changes(managed_site, managed_site + "[[md.domain]]\nnames = [\"b.org\"]\n") ==
-          List{"the new managed domain b.org"});
-    CHECK(changes(managed_site + "[[md.domain]]\nnames = [\"b.org\"]\n", managed_site) ==
-          List{"the end of the managed domain b.org"});
+    CHECK(changes(managed_site, with_md("certificate_status = false\n")).empty());
+    CHECK(changes(managed_site, managed_site + "renew_window = \"20d\"\n").empty());
+    CHECK(changes(managed_site, managed_site + "[[md.domain]]\nnames = [\"b.org\"]\n").empty());
+    CHECK(changes(managed_site + "[[md.domain]]\nnames = [\"b.org\"]\n", managed_site).empty());
+    // The engine is started with them when there is none yet.
+    const Told before = read_text(plain_site);
+    const Told after = read_text(with_md("store_dir = \"/x\"\nstore_locks = true\n"));
+    CHECK(app::changes_for_next_start(before.setup, after.setup, false).empty());
+}
+
+TEST_CASE("what depends on listeners is for those that there are") {
+    const std::string http_only =
+        std::string(managed_site).replace(managed_site.find("\"https\""), 7, "\"http\"");
+    Told now = read_text(managed_site);
+    const Told running = read_text(http_only);
+    REQUIRE(now.setup.engine.https_reachable);
+    REQUIRE_FALSE(now.setup.domains.at(0).acme_tls_names.empty());
+    app::keep_listeners(now.setup, running.setup.configuration);
+    CHECK_FALSE(now.setup.engine.https_reachable);
+    CHECK(now.setup.domains.at(0).acme_tls_names.empty());
+    app::keep_listeners(now.setup, read_text(managed_site).setup.configuration);
+    CHECK(now.setup.engine.https_reachable);
+    CHECK(now.setup.domains.at(0).acme_tls_names == now.setup.domains.at(0).names);
 }

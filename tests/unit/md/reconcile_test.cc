@@ -277,3 +277,19 @@ TEST_CASE("Reconcile: a damaged certificate is stood in for from the archive (ST
     REQUIRE(result[0].archived.size() == 1);
     CHECK(result[0].archived[0].key_pem == good.key);
 }
+
+TEST_CASE("Reconcile: domains that are not to be touched keep directory and challenges") {
+    Bench bench;
+    bench.run({configured({"a.org", "www.a.org"})});
+    REQUIRE(bench.store->save(Group::Challenges, "www.a.org", "acme-http-01.txt", "x").ok());
+    std::vector<Domain> coming{configured({"www.a.org", "a.org"})};
+    const std::vector<Domain> others{configured({"a.org", "www.a.org"})};
+    auto result = reconcile(*bench.store, bench.files, coming, noon, Reconcile::Write, others);
+    CHECK(result[0].notes == Names{"is new"});
+    CHECK(bench.domains() == Names{"a.org", "www.a.org"});
+    coming = {configured({"b.org"})};
+    (void)reconcile(*bench.store, bench.files, coming, noon, Reconcile::Write, others);
+    CHECK(bench.store->names(Group::Challenges).value() == Names{"www.a.org"});
+    (void)reconcile(*bench.store, bench.files, coming, noon);
+    CHECK(bench.store->names(Group::Challenges).value().empty());
+}
