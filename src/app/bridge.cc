@@ -272,53 +272,52 @@ void Bridge::staples_changed(
     if (changes.empty()) return;
     snapshots_.tls.certificates.update(
         [&](const tls::CertificateIndex& index) { return with_default(index.with_all(changes)); });
+}
 
-    std::set<std::string> Bridge::status_hosts(const std::string& domain,
-                                               const std::vector<std::string>& names) const {
-        std::set<std::string> hosts(names.begin(), names.end());
-        if (const auto more = domain_hosts_.find(domain); more != domain_hosts_.end()) {
-            hosts.insert(more->second.begin(), more->second.end());
-        }
-        return hosts;
+std::set<std::string> Bridge::status_hosts(const std::string& domain,
+                                           const std::vector<std::string>& names) const {
+    std::set<std::string> hosts(names.begin(), names.end());
+    if (const auto more = domain_hosts_.find(domain); more != domain_hosts_.end()) {
+        hosts.insert(more->second.begin(), more->second.end());
     }
+    return hosts;
+}
 
-    void Bridge::publish_status_pages() {
-        auto next = std::make_shared<proxy::CertificateStatusAnswers>();
-        for (const auto& [domain, page] : status_) {
-            for (const std::string& host : status_hosts(domain, page.names)) {
-                next->by_host[host] = page.body;
+void Bridge::publish_status_pages() {
+    auto next = std::make_shared<proxy::CertificateStatusAnswers>();
+    for (const auto& [domain, page] : status_) {
+        for (const std::string& host : status_hosts(domain, page.names)) {
+            next->by_host[host] = page.body;
+        }
+    }
+    snapshots_.certificate_status.publish(std::move(next));
+}
+
+void Bridge::publish_status(const std::string& domain, const std::vector<std::string>& names,
+                            std::string json) {
+    const std::lock_guard lock(mutex_);
+    const auto former = status_.find(domain);
+    if (former == status_.end() && json.empty()) return;
+    const auto body = std::make_shared<const std::string>(std::move(json));
+    snapshots_.certificate_status.update([&](const proxy::CertificateStatusAnswers& old) {
+        auto next = std::make_shared<proxy::CertificateStatusAnswers>(old);
+        if (former != status_.end()) {
+            for (const std::string& host : status_hosts(domain, former->second.names)) {
+                const auto at = next->by_host.find(host);
+                const bool is_ours = at != next->by_host.end() && at->second == former->second.body;
+                if (is_ours) next->by_host.erase(at);  // else it has passed on to another domain
             }
         }
-        snapshots_.certificate_status.publish(std::move(next));
+        if (body->empty()) return next;
+        for (const std::string& host : status_hosts(domain, names)) next->by_host[host] = body;
+        return next;
+    });
+    if (body->empty()) {
+        status_.erase(former);
+    } else {
+        status_[domain] = {names, body};
     }
-
-    void Bridge::publish_status(const std::string& domain, const std::vector<std::string>& names,
-                                std::string json) {
-        const std::lock_guard lock(mutex_);
-        const auto former = status_.find(domain);
-        if (former == status_.end() && json.empty()) return;
-        const auto body = std::make_shared<const std::string>(std::move(json));
-        snapshots_.certificate_status.update([&](const proxy::CertificateStatusAnswers& old) {
-            auto next = std::make_shared<proxy::CertificateStatusAnswers>(old);
-            if (former != status_.end()) {
-                for (const std::string& host : status_hosts(domain, former->second.names)) {
-                    const auto at = next->by_host.find(host);
-                    const bool is_ours =
-                        at != next->by_host.end() && at->second == former->second.body;
-                    if (is_ours)
-                        next->by_host.erase(at);  // else it has passed on to another domain
-                }
-            }
-            if (body->empty()) return next;
-            for (const std::string& host : status_hosts(domain, names)) next->by_host[host] = body;
-            return next;
-        });
-        if (body->empty()) {
-            status_.erase(former);
-        } else {
-            status_[domain] = {names, body};
-        }
-        // Nobody outside waits for this one: workers see it with their next request.
-    }
+    // Nobody outside waits for this one: workers see it with their next request.
+}
 
 }  // namespace app
