@@ -13,7 +13,7 @@ void Bridge::configure(const Setup& setup) {
     {
         const std::lock_guard lock(mutex_);
         statics_ = setup.statics;
-        for (StaticCertificates& site : statics_) site.set = with_staples(*site.set);
+        for (StaticCertificates& site : statics_) site.set = with_staples(site.set);
         static_names_.clear();
         for (const StaticCertificates& site : statics_) {
             static_names_.insert(site.names.begin(), site.names.end());
@@ -211,7 +211,7 @@ void Bridge::publish(const std::string& domain, const std::vector<std::string>& 
         if (certificates.empty()) {
             served_.erase(domain);
         } else {
-            const tls::CertificateSetPtr set = with_staples(*make_set(std::move(certificates)));
+            const tls::CertificateSetPtr set = with_staples(make_set(std::move(certificates)));
             const auto index = snapshots_.tls.certificates.current();
             for (const std::string& name : names_of(domain, names)) {
                 changes.push_back({name, better(*index, name, set)});
@@ -233,13 +233,14 @@ void Bridge::publish(const std::string& domain, const std::vector<std::string>& 
     settle("new certificates of " + domain);
 }
 
-tls::CertificateSetPtr Bridge::with_staples(const tls::CertificateSet& set) const {
-    auto stapled = std::make_shared<tls::CertificateSet>(set);
-    for (size_t i = 0; i < set.certificates.size(); ++i) {
-        const tls::Certificate& certificate = *set.certificates[i];
-        stapled->staples[i] = staples_ != nullptr ? staples_->staple_of(certificate) : nullptr;
+tls::CertificateSetPtr Bridge::with_staples(const tls::CertificateSetPtr& set) const {
+    std::vector<std::shared_ptr<const tls::Staple>> staples;
+    for (const auto& certificate : set->certificates) {
+        staples.push_back(staples_ != nullptr ? staples_->staple_of(*certificate) : nullptr);
     }
-    return stapled;
+    if (staples == set->staples) return set;
+    return std::make_shared<const tls::CertificateSet>(
+        tls::CertificateSet{set->certificates, std::move(staples)});
 }
 
 void Bridge::staples_changed(
@@ -256,7 +257,7 @@ void Bridge::staples_changed(
     const auto served = served_.find(domain);
     if (served != served_.end() && is_changed(*served->second.set)) {
         const tls::CertificateSetPtr former = served->second.set;
-        served->second.set = with_staples(*former);
+        served->second.set = with_staples(former);
         const auto index = snapshots_.tls.certificates.current();
         for (const std::string& name : names_of(domain, served->second.names)) {
             // Others have kept what they had before: see better().
@@ -266,7 +267,7 @@ void Bridge::staples_changed(
     // A certificate may stand in a file and belong to a domain as well.
     for (StaticCertificates& site : statics_) {
         if (!is_changed(*site.set)) continue;
-        site.set = with_staples(*site.set);
+        site.set = with_staples(site.set);
         for (const std::string& name : site.names) changes.push_back({name, site.set});
     }
     if (changes.empty()) return;

@@ -64,8 +64,8 @@ class Bridge final : public md::ChallengePort, public md::CertificatePort, publi
     };
 
     void settle(std::string_view what);
-    /// The same certificates with the staples that they have now.
-    tls::CertificateSetPtr with_staples(const tls::CertificateSet& set) const;
+    /// The same certificates with the staples that they have now; `set` itself if it has them.
+    tls::CertificateSetPtr with_staples(const tls::CertificateSetPtr& set) const;
     /// The names under which `domain` answers: its own and its sites' hosts, without those that
     /// belong to a static site or to another domain's site.
     std::set<std::string> names_of(const std::string& domain,

@@ -25,7 +25,7 @@ struct CertificateSummary {
     base::Time not_after{};
     std::optional<base::Time> revoked_at;  // by us, or as its CA says
     std::string revocation_reason;         // "keyCompromise", …, or ""
-    std::optional<StapleReport> staple;    // nullopt: nobody is asked about it
+    std::optional<StapleReport> staple{};  // nullopt: nobody is asked about it
 };
 
 /// `revoked`: all that is known to be; only the entry of this certificate counts.

@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import signal
 import time
 
 import pytest
@@ -226,7 +227,8 @@ def test_a_responder_that_is_down_or_slow_changes_nothing_for_clients(stapled, r
 
 @pytest.mark.core
 @pytest.mark.parametrize("how", ["foreign key", "no right to sign", "expired"])
-def test_an_answer_that_nobody_authorized_is_never_stapled(acme, backend, responder, authority, how):
+def test_an_answer_that_nobody_authorized_is_never_stapled(
+        acme, backend, responder, authority, how):
     ca, front = acme([managed(backend, "one.test")], md={"stapling": True},
                      pebble={"responder": responder.url})
     signer = {"foreign key": lambda: delegate(authority.issuer()),
@@ -297,6 +299,45 @@ def test_certificates_from_files_are_stapled_if_others_are(mdfront, backend, sit
     assert [path.name for path in front.store.glob("ocsp/*")] == ["other"]
     front.restart(md={"staple_others": False})
     assert staple(front.https, "example.test")[0] is None
+
+
+def test_a_domain_with_files_of_its_own_is_stapled(mdfront, backend, authority, responder):
+    files = authority.issue("one.test", responder=responder.url)
+    responder.open(authority.issuer())
+    responder.know(files.certificate)
+    front = mdfront([{"hosts": ["one.test"], "backend": backend.address}], domains=[
+        {"names": ["one.test"], "certificate_file": str(files.chain), "stapling": True,
+         "certificate_key_file": str(files.key)}])
+    wait_for_staple(front.https, "one.test", f"a staple; log:\n{front.log}")
+    assert ocsp(front, key="0")["stapled"] is True
+
+
+def test_switching_stapling_on_and_off(acme, backend, responder):
+    """One of two domains; by SIGHUP, nothing is restarted."""
+    ca, front = acme([managed(backend, "one.test"), managed(backend, "two.test")],
+                     md={"revocation_check": "off"}, pebble={"responder": responder.url})
+    responder.open(ca.issuer())
+    wait_for_certificate(front, ca, "one.test", "two.test")
+    responder.know(shown(front, "one.test"), shown(front, "two.test"))
+    assert not responder.requests and staple(front.https, "one.test")[0] is None
+    for is_on in (True, False, True):
+        front.document["site"] = [managed(backend, "two.test"),
+                                  {"hosts": ["one.test"], "backend": backend.address}]
+        front.document["md"]["domain"] = [{"names": ["one.test"], "stapling": is_on}]
+        front.write_config()
+        front.send_signal(signal.SIGHUP)
+        wait_until(lambda: (staple(front.https, "one.test")[0] == "good") == is_on,
+                   f"stapling {is_on}; log:\n{front.log}")
+        assert staple(front.https, "two.test")[0] is None
+    assert ca.orders() == 2
+
+
+def test_more_domains_than_are_asked_about_at_a_time(stapled, responder):
+    names = [f"d{number}.test" for number in range(9)]
+    _, front = stapled(*names)
+    page = front.get_admin("/status.json")
+    assert page.status == 200
+    assert all(ocsp(front, name)["status"] == "good" for name in names)
 
 
 def test_a_crl_that_lists_the_certificate_has_it_renewed(acme, backend, responder, authority):

@@ -6,12 +6,12 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TABLES = ("docs/acceptance.md", "docs/store-faults.md")
+TABLES = ("docs/acceptance.md", "docs/stapling.md", "docs/store-faults.md")
 
 REFERENCE = re.compile(r"`(\w+\.py)::(\w+)`|`(\w+\.cc): ([^`]+)`")
 LITERALS = r'((?:"(?:[^"\\]|\\.)*"\s*)+)'
 # What may stand where no test is named.
-REASONS = ("not applicable: ", "with stapling", "with etcd")
+REASONS = ("not applicable: ", "with etcd")
 
 
 def tests_of(path):

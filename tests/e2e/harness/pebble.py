@@ -59,7 +59,8 @@ class Pebble:
     refuses. `eab`: {kid: HMAC key}, accounts only with one of them. `chain_length`: intermediates
     below the root; `alternate_roots`: as many chains besides the default one. `current`: not
     Debian's; then also `profiles`, {name: lifetime}, and renewal information. `retry_after`: in
-    seconds, of what is not ready. `responder`: the OCSP URL in its certificates. With `start=False` it is down until start()."""
+    seconds, of what is not ready. `responder`: the OCSP URL in its certificates. With
+    `start=False` it is down until start()."""
 
     def __init__(self, folder, authority, dns, http_port, tls_port, bad_nonces=5, authz_reuse=0,
                  always_valid=False, lifetime=90 * 86400, blocked=(), eab=None, chain_length=1,

@@ -1,5 +1,6 @@
-"""An OCSP responder and CRLs: `openssl ocsp` with a CA's key, behind a gate at a fixed address that
-can be shut or answer wrongly. The gate's faults are fakes: no real responder shows them on demand."""
+"""An OCSP responder and CRLs: `openssl ocsp` with a CA's key, behind a gate at a fixed address
+that can be shut or answer wrongly. The gate's faults are fakes: no real responder shows them on
+demand."""
 import datetime
 import http.client
 import http.server
@@ -20,8 +21,8 @@ OCSP = "application/ocsp-response"
 
 
 class Responder:
-    """`url` goes into certificates, `crl_url` as well. open(issuer) starts openssl's responder for a
-    CA; give it its certificates with know(). `minutes`: how long its answers hold."""
+    """`url` goes into certificates, `crl_url` as well. open(issuer) starts openssl's responder for
+    a CA; give it its certificates with know(). `minutes`: how long its answers hold."""
 
     def __init__(self, folder, minutes=60):
         folder.mkdir()

@@ -32,7 +32,7 @@ TEST_CASE("a reload names what takes effect at the next start, and nothing else"
         return std::string(managed_site).insert(at + 5, key);
     };
     CHECK(changes(managed_site, with_md("store_locks = true\n")) == List{"md.store_locks"});
-    for (const char* key : {"stapling_keep_response = \"3d\"\n", "staple_others = false\n",
+    for (const char* key : {"stapling_keep_response = \"3d\"\n",
                             "stapling_renew_window = \"20%\"\n", "command_timeout = \"9s\"\n"}) {
         CHECK(changes(managed_site, with_md(key)) == List{"the engine's settings in [md]"});
     }
