@@ -114,9 +114,24 @@ Outcome<void> Drive::take_from_tailscale() {
     auto fetched =
         fetch_from_tailscale(parts_.transport, staged_.ca_url, domain_.names.front(), now);
     if (!fetched) return fetched.error();
-    const tls::Certificate& certificate = **fetched;
-    if (auto good = check_certificate(domain_, certificate, now); !good) return good;
     const KeySpec spec = domain_.key_specs().front();
+    const auto refuse = [&](Problem why) {
+        if (!fetched->chain_pem.empty()) {
+            keep_rejected(parts_.store, domain_.name, spec, fetched->chain_pem, fetched->key_pem,
+                          why, now);
+        }
+        return why;
+    };
+    auto read = read_chain(fetched->chain_pem, fetched->key_pem);
+    if (!read) {
+        return refuse(
+            make_problem(EINVAL, fmt::format("what tailscale gives for {} cannot be used: {}",
+                                             domain_.names.front(), read.error().detail)));
+    }
+    const tls::Certificate& certificate = **read;
+    if (auto good = check_certificate(domain_, certificate, now); !good) {
+        return refuse(good.error());
+    }
     const Slot served =
         load_credentials(parts_.store, Group::Domains, domain_.name, {spec}).front();
     if (served.certificate && served.certificate->leaf == certificate.leaf) {
