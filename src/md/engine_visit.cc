@@ -145,7 +145,8 @@ base::Time Engine::renew(Visit& visit, Transport& transport, bool requested) {
     }
     carry_log_over(visit);
     if (!may_begin(visit)) {
-        return clock_.now() + check_delay(settings_.check_interval, random_);
+        return clock_.now() +
+               wait_before_end(check_delay(settings_.check_interval, random_), served_left(visit));
     }
     base::log_info("md", domain.name, "renewal begins{}", requested ? ", as asked for" : "");
     job.last_run = clock_.now();
@@ -209,6 +210,14 @@ Outcome<void> Engine::guard(const Domain& domain, const std::vector<Slot>& stage
     return tried;
 }
 
+/// How long what is served is still good: of damaged pairs those of the archive stand in.
+base::Duration Engine::served_left(const Visit& visit) {
+    std::vector<Slot> served = visit.served;
+    const std::vector<Slot>& archived = visit.entry.archived;
+    served.insert(served.end(), archived.begin(), archived.end());
+    return validity_left(served, clock_.now());
+}
+
 base::Time Engine::count_failure(Visit& visit, const Problem& problem) {
     Job& job = visit.job;
     const base::Time now = clock_.now();
@@ -216,8 +225,8 @@ base::Time Engine::count_failure(Visit& visit, const Problem& problem) {
     job.errors = std::min(job.errors + 1, 1'000'000);
     job.last = problem;
     job.activity.clear();
-    job.next_run =
-        whole_seconds(now + retry_after(job.errors, problem, settings_.retry_delay, random_));
+    job.next_run = whole_seconds(
+        now + retry_after(job.errors, problem, settings_.retry_delay, served_left(visit), random_));
     save(visit, true);
     tell_status(visit);
     return *job.next_run;
