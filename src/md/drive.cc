@@ -66,8 +66,6 @@ Outcome<void> Drive::run(bool from_scratch) {
     for (const KeySpec& spec : domain_.key_specs()) {
         if (auto issued = issue(client, spec, challenges.types, *profile); !issued) return issued;
     }
-    auto complete = check_staged(parts_.store, domain_, parts_.clock.now());
-    if (!complete) return complete.error();
     return {};
 }
 
@@ -137,12 +135,8 @@ Outcome<void> Drive::take_from_tailscale() {
     if (served.certificate && served.certificate->leaf == certificate.leaf) {
         return not_renewed_yet(certificate, now);
     }
-    auto saved = save_credential(parts_.store, Group::Staging, domain_.name, spec,
-                                 chain_to_pem(certificate), key_to_pem(certificate));
-    if (!saved) return saved;
-    auto complete = check_staged(parts_.store, domain_, parts_.clock.now());
-    if (!complete) return complete.error();
-    return {};
+    return save_credential(parts_.store, Group::Staging, domain_.name, spec,
+                           chain_to_pem(certificate), key_to_pem(certificate));
 }
 
 Outcome<std::string> Drive::choose_profile(const Directory& directory) {
