@@ -16,11 +16,7 @@ namespace md {
 
 namespace {
 
-using std::chrono::hours;
-
 constexpr base::Duration job_save_interval = std::chrono::milliseconds{500};  // mod_md.md 3.6
-/// A certificate that is due for renewal as soon as it is installed is asked for once a day.
-constexpr base::Duration always_due_interval = hours{24};
 /// While the files of a domain cannot be read.
 constexpr base::Duration look_again_interval = std::chrono::minutes{1};
 

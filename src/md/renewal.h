@@ -14,6 +14,9 @@
 
 namespace md {
 
+/// A certificate that is due for renewal as soon as it is installed is asked for once a day.
+inline constexpr base::Duration always_due_interval = std::chrono::hours{24};
+
 /// not_after minus the window's share of the lifetime (mod_md.md 4.2).
 base::Time renew_at(const tls::Certificate& certificate, const Window& window);
 /// The earliest over all slots; `now` if a slot has no certificate or there is no slot, or if
