@@ -123,6 +123,20 @@ TEST_CASE("A program that lets renewals begin in the last hours is asked in time
     CHECK(world.served(name).not_after > end);
 }
 
+TEST_CASE("A pause that the CA asked for holds also if the order cannot be saved") {
+    World world({acme_domain({name})});
+    world.ca.after = [&](const HttpRequest& request, HttpResponse& response) {
+        if (request.url.find("/finalize/") == std::string::npos) return;
+        response.fields.emplace_back("retry-after", "3600");
+        world.store.read_only = true;
+    };
+    world.run();
+    const DomainSummary summary = world.engine->summaries().at(0);
+    CHECK(summary.errors == 1);
+    CHECK(summary.last_error.find("cannot be written") != std::string::npos);
+    CHECK(*world.engine->next_due() >= world.clock.now() + hours{1} - seconds{1});
+}
+
 TEST_CASE("Back-off outlives restarts") {
     World world({acme_domain({name})});
     int attempts = 0;
