@@ -106,7 +106,7 @@ Problem explain_registration(Problem problem, const Domain& domain) {
     if (is_acme_error(problem, "unauthorized") && !domain.external_account.empty()) {
         problem.detail +=
             fmt::format("; check external_account_binding, key id {}", domain.external_account.kid);
-        problem.retry_after = std::chrono::hours{24};  // faults.md CA-21: no fast retry
+        problem.pause = std::chrono::hours{24};  // faults.md CA-21: no fast retry
     }
     return problem;
 }
@@ -376,7 +376,7 @@ Outcome<std::optional<Account>> AccountRegistry::find_usable(AcmeClient& client,
                                 "this is undone, a new one is registered with the next attempt",
                                 refused));
         problem.type = std::string(error_type_prefix) + "unauthorized";
-        problem.retry_after = std::chrono::hours{24};
+        problem.pause = std::chrono::hours{24};
         return problem;
     }
     return std::optional<Account>();

@@ -66,8 +66,6 @@ Outcome<void> Drive::run(bool from_scratch) {
     for (const KeySpec& spec : domain_.key_specs()) {
         if (auto issued = issue(client, spec, challenges.types, *profile); !issued) return issued;
     }
-    auto complete = check_staged(parts_.store, domain_, parts_.clock.now());
-    if (!complete) return complete.error();
     return {};
 }
 
@@ -114,20 +112,31 @@ Outcome<void> Drive::take_from_tailscale() {
     auto fetched =
         fetch_from_tailscale(parts_.transport, staged_.ca_url, domain_.names.front(), now);
     if (!fetched) return fetched.error();
-    const tls::Certificate& certificate = **fetched;
-    if (auto good = check_certificate(domain_, certificate, now); !good) return good;
     const KeySpec spec = domain_.key_specs().front();
+    const auto refuse = [&](Problem why) {
+        if (!fetched->chain_pem.empty()) {
+            keep_rejected(parts_.store, domain_.name, spec, fetched->chain_pem, fetched->key_pem,
+                          why, now);
+        }
+        return why;
+    };
+    auto read = read_chain(fetched->chain_pem, fetched->key_pem);
+    if (!read) {
+        return refuse(
+            make_problem(EINVAL, fmt::format("what tailscale gives for {} cannot be used: {}",
+                                             domain_.names.front(), read.error().detail)));
+    }
+    const tls::Certificate& certificate = **read;
+    if (auto good = check_certificate(domain_, certificate, now); !good) {
+        return refuse(good.error());
+    }
     const Slot served =
         load_credentials(parts_.store, Group::Domains, domain_.name, {spec}).front();
     if (served.certificate && served.certificate->leaf == certificate.leaf) {
         return not_renewed_yet(certificate, now);
     }
-    auto saved = save_credential(parts_.store, Group::Staging, domain_.name, spec,
-                                 chain_to_pem(certificate), key_to_pem(certificate));
-    if (!saved) return saved;
-    auto complete = check_staged(parts_.store, domain_, parts_.clock.now());
-    if (!complete) return complete.error();
-    return {};
+    return save_credential(parts_.store, Group::Staging, domain_.name, spec,
+                           chain_to_pem(certificate), key_to_pem(certificate));
 }
 
 Outcome<std::string> Drive::choose_profile(const Directory& directory) {

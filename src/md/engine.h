@@ -222,6 +222,7 @@ class Engine final : public StaplerListener {
     base::Time due_at(const Visit& visit, base::Time now);
     /// domains/<name> gets the staged set, and everybody is served it. Runs no command.
     Outcome<void> install(Visit& visit, const std::vector<Slot>& staged);
+    base::Duration served_left(const Visit& visit);
     /// Counts a failure and sets next_run; returns it.
     base::Time count_failure(Visit& visit, const Problem& problem);
 

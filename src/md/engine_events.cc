@@ -16,13 +16,6 @@
 
 namespace md {
 
-namespace {
-
-/// A certificate that is due for renewal as soon as it is installed is asked for once a day.
-constexpr base::Duration always_due_interval = std::chrono::hours{24};
-
-}  // namespace
-
 Outcome<void> Engine::raise(Visit& visit, EventKind kind) {
     return events_.raise({kind}, visit.stored.domain, visit.job);
 }

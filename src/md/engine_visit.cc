@@ -16,11 +16,7 @@ namespace md {
 
 namespace {
 
-using std::chrono::hours;
-
 constexpr base::Duration job_save_interval = std::chrono::milliseconds{500};  // mod_md.md 3.6
-/// A certificate that is due for renewal as soon as it is installed is asked for once a day.
-constexpr base::Duration always_due_interval = hours{24};
 /// While the files of a domain cannot be read.
 constexpr base::Duration look_again_interval = std::chrono::minutes{1};
 
@@ -145,7 +141,8 @@ base::Time Engine::renew(Visit& visit, Transport& transport, bool requested) {
     carry_log_over(visit);
     count_urgent_renewal(visit);
     if (!may_begin(visit)) {
-        return clock_.now() + check_delay(settings_.check_interval, random_);
+        return clock_.now() +
+               wait_before_end(check_delay(settings_.check_interval, random_), served_left(visit));
     }
     base::log_info("md", domain.name, "renewal begins{}", requested ? ", as asked for" : "");
     job.last_run = clock_.now();
@@ -209,6 +206,14 @@ Outcome<void> Engine::guard(const Domain& domain, const std::vector<Slot>& stage
     return tried;
 }
 
+/// How long what is served is still good: of damaged pairs those of the archive stand in.
+base::Duration Engine::served_left(const Visit& visit) {
+    std::vector<Slot> served = visit.served;
+    const std::vector<Slot>& archived = visit.entry.archived;
+    served.insert(served.end(), archived.begin(), archived.end());
+    return validity_left(served, clock_.now());
+}
+
 base::Time Engine::count_failure(Visit& visit, const Problem& problem) {
     Job& job = visit.job;
     const base::Time now = clock_.now();
@@ -216,8 +221,8 @@ base::Time Engine::count_failure(Visit& visit, const Problem& problem) {
     job.errors = std::min(job.errors + 1, 1'000'000);
     job.last = problem;
     job.activity.clear();
-    job.next_run =
-        whole_seconds(now + retry_after(job.errors, problem, settings_.retry_delay, random_));
+    job.next_run = whole_seconds(
+        now + retry_after(job.errors, problem, settings_.retry_delay, served_left(visit), random_));
     save(visit, true);
     tell_status(visit);
     return *job.next_run;

@@ -327,7 +327,10 @@ Outcome<void> FileStore::save_key(Group group, const std::string& name, const st
             encrypted.error().status,
             fmt::format("{}: {}", where(group, name, aspect), encrypted.error().detail));
     }
-    return save_bytes(group, name, aspect, *encrypted);
+    auto saved = save_bytes(group, name, aspect, *encrypted);
+    // Who makes a key needs it next. In the form in which it is read, whatever is in the cache.
+    if (saved && pem.starts_with("-----BEGIN PRIVATE KEY-----")) keys_.add(*encrypted, pem);
+    return saved;
 }
 
 Outcome<void> FileStore::remove(Group group, const std::string& name, const std::string& aspect) {

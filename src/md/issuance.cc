@@ -292,7 +292,12 @@ Outcome<void> Issuance::finalize(const KeySpec& spec) {
         if (order_.status == OrderStatus::Ready) {
             return make_problem(20014, "the CA does not process the certificate request");
         }
-        return save_order(parts_.store, parts_.domain.name, order_);
+        auto saved = save_order(parts_.store, parts_.domain.name, order_);
+        if (saved) return saved;
+        // The next attempt looks at the order first: not before the CA wants that.
+        Problem problem = saved.error();
+        problem.retry_after = order_.retry_after;
+        return problem;
     }
     if (is_acme_error(sent.error(), "badCSR")) {
         order_dead_ = true;

@@ -8,6 +8,7 @@
 #include "md/credentials.h"
 #include "md/domain_json.h"
 #include "md/json.h"
+#include "md/renewal.h"
 
 namespace md {
 
@@ -207,7 +208,7 @@ Outcome<void> save_job(Store& store, Group group, const Job& job) {
 }
 
 base::Duration retry_after(int errors, const Problem& problem, base::Duration retry_delay,
-                           base::Random& random) {
+                           base::Duration left, base::Random& random) {
     using std::chrono::seconds;
     base::Duration delay = retry_delay > base::Duration::zero() ? retry_delay : seconds{1};
     delay = std::min(delay, delay_max);
@@ -224,8 +225,8 @@ base::Duration retry_after(int errors, const Problem& problem, base::Duration re
         const auto r = static_cast<int64_t>(random.below(256)) - 128;
         delay = std::max<base::Duration>(delay + delay * r / 256, seconds{1});
     }
-    if (problem.retry_after) delay = std::max(delay, *problem.retry_after);
-    return delay;
+    delay = wait_before_end(std::max(delay, problem.pause), left);
+    return std::max(delay, problem.retry_after.value_or(base::Duration::zero()));
 }
 
 }  // namespace md

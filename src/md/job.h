@@ -49,9 +49,10 @@ Outcome<void> save_job(Store& store, Group group, const Job& job);
 std::string job_to_json(const Job& job, bool with_log);
 
 /// min(retry_delay × 2^(errors−1), 24 h), saturating; 24 h at once for input-related problems; then
-/// a jitter of r/256 with r uniform in −128..127 (mod_md.md 4.4); never below what the CA asked
-/// for.
+/// a jitter of r/256 with r uniform in −128..127 (mod_md.md 4.4). Unlike mod_md's, at most half of
+/// what is `left` of the validity of what is served (wait_before_end()). Never below what the CA
+/// asked for.
 base::Duration retry_after(int errors, const Problem& problem, base::Duration retry_delay,
-                           base::Random& random);
+                           base::Duration left, base::Random& random);
 
 }  // namespace md

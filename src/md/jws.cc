@@ -206,7 +206,7 @@ Outcome<std::string> sign_external_account(const AccountKey& key, const External
             "the HMAC key of external_account_binding is not base64url; compare it with "
             "what the CA gave you");
         problem.type = "apache:eab-hmac-invalid";
-        problem.retry_after = std::chrono::hours{24};  // nothing changes before somebody mends it
+        problem.pause = std::chrono::hours{24};  // nothing changes before somebody mends it
         return problem;
     }
     Json header;

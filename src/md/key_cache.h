@@ -1,6 +1,7 @@
-// Private keys that were decrypted lately. A renewal reads its staged key about eight times and the
-// account's once, and PBKDF2 takes a millisecond each time. What is in here the process has in
-// memory anyway while it is at work with it; the texts are wiped when they leave. Thread-safe.
+// Private keys that were decrypted or encrypted lately. A renewal reads its staged key about eight
+// times and the account's once, and PBKDF2 takes a millisecond each time. What is in here the
+// process has in memory anyway while it is at work with it; the texts are wiped when they leave.
+// Thread-safe.
 #pragma once
 
 #include <array>

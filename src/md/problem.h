@@ -23,6 +23,8 @@ struct Problem {
     std::string detail;  // what happened, where, and what to do
     std::vector<Subproblem> subproblems;
     std::optional<base::Duration> retry_after;  // asked for by the CA, clamped to [1 s, 1 day]
+    // Ours: somebody has to do something first. Less when what is served ends soon (job.h).
+    base::Duration pause{0};
 
     /// mod_md.md 4.4: retrying soon cannot help, somebody has to change something first.
     bool is_input_related() const;

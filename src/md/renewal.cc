@@ -8,6 +8,9 @@ namespace md {
 
 namespace {
 
+/// However soon the end comes: a CA that is down is not asked more often for that.
+constexpr base::Duration failure_wait_min = std::chrono::hours{1};
+
 base::Time before_end(const tls::Certificate& certificate, const Window& window) {
     return certificate.not_after - window.of(certificate.not_after - certificate.not_before);
 }
@@ -43,6 +46,20 @@ base::Duration check_delay(base::Duration interval, base::Random& random) {
     const base::Duration base_interval = std::chrono::seconds{seconds};
     return std::max<base::Duration>(base_interval + base_interval / 256 * r,
                                     std::chrono::seconds{1});
+}
+
+base::Duration validity_left(const std::vector<Slot>& served, base::Time now) {
+    base::Duration left = base::Duration::max();
+    for (const Slot& slot : served) {
+        if (!slot.certificate || slot.certificate->not_after <= now) continue;
+        left = std::min(left, slot.certificate->not_after - now);
+    }
+    return left == base::Duration::max() ? base::Duration::zero() : left;
+}
+
+base::Duration wait_before_end(base::Duration wait, base::Duration left) {
+    if (left <= base::Duration::zero()) return wait;
+    return std::min(wait, std::max(failure_wait_min, left / 2));
 }
 
 base::Time ready_at(const std::vector<Slot>& served, DomainState served_state,

@@ -14,6 +14,9 @@
 
 namespace md {
 
+/// A certificate that is due for renewal as soon as it is installed is asked for once a day.
+inline constexpr base::Duration always_due_interval = std::chrono::hours{24};
+
 /// not_after minus the window's share of the lifetime (mod_md.md 4.2).
 base::Time renew_at(const tls::Certificate& certificate, const Window& window);
 /// The earliest over all slots; `now` if a slot has no certificate or there is no slot, or if
@@ -26,6 +29,14 @@ bool in_warn_window(const Domain& domain, const std::vector<Slot>& slots, base::
 /// Until the next regular check: interval + interval × r/256, r uniform in −128..127 (mod_md.md
 /// 4.3). At least one second.
 base::Duration check_delay(base::Duration interval, base::Random& random);
+
+/// How long the certificate of `served` that ends first is still valid, of those that are; zero if
+/// none is.
+base::Duration validity_left(const std::vector<Slot>& served, base::Time now);
+/// A wait after something failed, so short that what is served does not end meanwhile: half of what
+/// is left of its validity at most, but an hour need never be less. A CA that is back for the last
+/// day is thus asked several times. Nothing is left: as it is.
+base::Duration wait_before_end(base::Duration wait, base::Duration left);
 
 /// mod_md.md 4.7: when a new set may be used: not before its leaves are valid; if what is served is
 /// complete and good at `now`, the activation delay later, but not later than that ends.

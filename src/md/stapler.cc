@@ -317,7 +317,8 @@ base::Time Stapler::refresh_at(const Question& question, base::Time now) {
 /// The back-off of renewals; sooner where clients would notice.
 base::Time Stapler::after_failure(const Question& question, base::Time now) {
     const Problem& problem = question.last;
-    base::Duration wait = retry_after(question.errors, problem, settings_.retry_delay, random_);
+    base::Duration wait = retry_after(question.errors, problem, settings_.retry_delay,
+                                      base::Duration::zero(), random_);
     if (!problem.retry_after && question.crl.empty()) {
         const tls::Certificate& certificate = *question.certificates.front();
         if (question.until > now) {

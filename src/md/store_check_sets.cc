@@ -6,14 +6,13 @@
 #include "base/text.h"
 #include "md/acme_account.h"
 #include "md/acme_order.h"
+#include "md/activation.h"
 #include "md/renewal.h"
 #include "md/store_checker.h"
 
 namespace md {
 
 namespace {
-
-constexpr base::Duration skew_max = std::chrono::hours{1};
 
 std::string day(base::Time time) {
     return base::format_rfc3339(time).substr(0, 10);
@@ -174,7 +173,7 @@ void StoreChecker::check_expiry(const Domain& domain, const std::vector<Slot>& s
             add(Severity::Warning, chain,
                 fmt::format("expires on {} and is not renewed", day(certificate.not_after)),
                 "start mdfront; if it runs, `mdfront certs show` tells why it is not renewed");
-        } else if (certificate.not_before > options_.now + skew_max) {
+        } else if (certificate.not_before > options_.now + clock_skew_max) {
             add(Severity::Warning, chain,
                 fmt::format("is valid from {} on only", day(certificate.not_before)),
                 "check this machine's clock");

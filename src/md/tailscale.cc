@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "md/acme_client.h"
-#include "md/activation.h"
 
 namespace md {
 
@@ -111,10 +110,8 @@ Outcome<std::string> tailscale_socket(std::string_view url) {
     return std::string(path);
 }
 
-Outcome<std::shared_ptr<const tls::Certificate>> fetch_from_tailscale(Transport& transport,
-                                                                      const std::string& url,
-                                                                      const std::string& name,
-                                                                      base::Time now) {
+Outcome<TailscalePair> fetch_from_tailscale(Transport& transport, const std::string& url,
+                                            const std::string& name, base::Time now) {
     auto socket = tailscale_socket(url);
     if (!socket) {
         return make_problem(
@@ -131,14 +128,9 @@ Outcome<std::shared_ptr<const tls::Certificate>> fetch_from_tailscale(Transport&
     if (response->status != 200) return refusal(*response, name, now);
 
     // The key comes first, the chain behind it.
-    const std::string_view pair = response->body;
+    const std::string& pair = response->body;
     const size_t chain = std::min(pair.find("-----BEGIN CERTIFICATE-----"), pair.size());
-    auto certificate = read_chain(pair.substr(chain), pair.substr(0, chain));
-    if (!certificate) {
-        return make_problem(EINVAL, fmt::format("what tailscale gives for {} cannot be used: {}",
-                                                name, certificate.error().detail));
-    }
-    return certificate;
+    return TailscalePair{.key_pem = pair.substr(0, chain), .chain_pem = pair.substr(chain)};
 }
 
 Problem not_renewed_yet(const tls::Certificate& served, base::Time now) {

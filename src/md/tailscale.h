@@ -5,7 +5,6 @@
 // which is why mod_md's protocol stopped working.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <string_view>
 
@@ -24,12 +23,15 @@ inline constexpr std::string_view tailscale_default_url =
 /// URL, without naming it.
 Outcome<std::string> tailscale_socket(std::string_view url);
 
-/// The certificate that the daemon at `url` has for `name`, with chain and key: one answer has
-/// both, so that they belong together. It may order one meanwhile, which takes a minute.
-Outcome<std::shared_ptr<const tls::Certificate>> fetch_from_tailscale(Transport& transport,
-                                                                      const std::string& url,
-                                                                      const std::string& name,
-                                                                      base::Time now);
+/// What the daemon gave, whatever it is.
+struct TailscalePair {
+    std::string key_pem;
+    std::string chain_pem;  // from the first certificate on; may be empty
+};
+/// The key and the chain that the daemon at `url` has for `name`: one answer has both, so that they
+/// belong together. It may order one meanwhile, which takes a minute.
+Outcome<TailscalePair> fetch_from_tailscale(Transport& transport, const std::string& url,
+                                            const std::string& name, base::Time now);
 
 /// What a renewal amounts to while the daemon still gives what is served: when it sees fit to renew
 /// is its own business. Looked at again after a day, sooner near the end.

@@ -2,24 +2,6 @@
 
 namespace tls {
 
-namespace {
-
-int openssl_type(KeyType type) {
-    switch (type) {
-        case KeyType::Rsa:
-            return EVP_PKEY_RSA;
-        case KeyType::Ecdsa:
-            return EVP_PKEY_EC;
-        case KeyType::Ed25519:
-            return EVP_PKEY_ED25519;
-        case KeyType::Ed448:
-            return EVP_PKEY_ED448;
-    }
-    return EVP_PKEY_NONE;
-}
-
-}  // namespace
-
 CertificateCache::CertificateCache(OSSL_LIB_CTX* library, size_t entries_max)
     : library_(library), entries_max_(entries_max) {
     base::check(entries_max > 0);

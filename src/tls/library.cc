@@ -1,6 +1,7 @@
 #include "tls/library.h"
 
 #include "base/text.h"
+#include "tls/certificate.h"
 
 namespace tls {
 
@@ -86,6 +87,20 @@ PkeyPtr decode_pkcs8(std::span<const uint8_t> der, int type, OSSL_LIB_CTX* libra
         d2i_PrivateKey_ex(type, nullptr, &at, static_cast<long>(der.size()), library, nullptr));
     if (!key || at != der.data() + der.size()) return nullptr;
     return key;
+}
+
+int openssl_type(KeyType type) {
+    switch (type) {
+        case KeyType::Rsa:
+            return EVP_PKEY_RSA;
+        case KeyType::Ecdsa:
+            return EVP_PKEY_EC;
+        case KeyType::Ed25519:
+            return EVP_PKEY_ED25519;
+        case KeyType::Ed448:
+            return EVP_PKEY_ED448;
+    }
+    return EVP_PKEY_NONE;
 }
 
 }  // namespace tls

@@ -2,11 +2,13 @@
 import json
 import os
 import re
+import shutil
 import signal
 import time
 
 import pytest
 
+from harness.mod_md import MODULES, ModMd
 from harness.responder import OCSP, Responder, answer, delegate, staple, wait_for_staple
 from harness.waiting import wait_until
 from test_acme import managed, shown_certificate, wait_for_certificate
@@ -385,3 +387,55 @@ def test_without_a_responder_nothing_is_said(acme, backend):
     assert staple(front.https, "one.test")[0] is None
     assert "ocsp" not in front.status("one.test")["cert"]["P-256"]
     assert "OCSP" not in front.log
+
+
+# Apache's mod_md on the same store
+
+STAPLING = """
+LoadModule socache_shmcb_module {modules}/mod_socache_shmcb.so
+SSLUseStapling on
+SSLStaplingCache shmcb:{folder}/stapling(32768)
+MDStapling on
+"""
+
+
+@pytest.fixture
+def httpd(started, folder):
+    counter = iter(range(9))
+
+    def make(front, ca):
+        """httpd with mod_md on mdfront's store and ports."""
+        number = next(counter)
+        return started(ModMd(
+            folder / f"httpd{number}", front.store, ca, front.https, front.http,
+            {"one.test": ((), ["MDPrivateKeys P-256"])},
+            more=STAPLING.format(modules=MODULES, folder=folder / f"httpd{number}")))
+
+    return make
+
+
+def test_mod_md_staples_what_mdfront_fetched(stapled, responder, httpd):
+    ca, front = stapled()
+    front.stop()
+    responder.down()
+    server = httpd(front, ca)
+    wait_for_staple(front.https, "one.test", f"a staple of mod_md's; log:\n{server.log}")
+
+
+def test_mdfront_staples_what_mod_md_fetched(stapled, responder, httpd):
+    ca, front = stapled()
+    front.stop()
+    kept, = front.store.glob("ocsp/one.test/ocsp-*.json")
+    # mod_md's child is not root, and writes only where it has made the directory.
+    shutil.rmtree(kept.parent)
+    server = httpd(front, ca)
+    wait_for_staple(front.https, "one.test", f"a staple of mod_md's; log:\n{server.log}")
+    wait_until(kept.exists, "its file")
+    server.close()
+    responder.down()
+    before = kept.read_bytes()
+    assert b"verified-sha256" not in before
+    front.start()
+    status, serial, certificate = staple(front.https, "one.test")
+    assert (status, serial) == ("good", certificate), front.log
+    assert kept.read_bytes() == before

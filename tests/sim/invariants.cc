@@ -12,10 +12,13 @@ using std::chrono::hours;
 using std::chrono::seconds;
 constexpr hours day{24};
 
-constexpr base::Duration in_time_max = day * 4;
-constexpr base::Duration read_again_max = hours{37};  // a back-off at the most
-constexpr base::Duration tolerance = seconds{1};      // ari.json knows whole seconds
-constexpr size_t attempts_of_a_series = 15;           // 15 s × 2^n reaches a day with n = 13
+constexpr base::Duration last_day = day;
+constexpr base::Duration at_the_end_max = seconds{60};  // a set that waits for its activation
+constexpr base::Duration in_time_max = day * 3 + hours{2};
+constexpr base::Duration plan_max = hours{37};  // a back-off at the most, and replan()'s slack
+constexpr base::Duration read_again_max = plan_max;
+constexpr base::Duration tolerance = seconds{1};  // ari.json knows whole seconds
+constexpr size_t attempts_of_a_series = 15;       // 15 s × 2^n reaches a day with n = 13
 constexpr size_t job_bytes_max = 256 * 1024;
 constexpr size_t files_max = 3000;
 
@@ -33,11 +36,15 @@ std::string kind_of(const tls::Certificate& certificate) {
     return certificate.curve.empty() ? "rsa" : certificate.curve;
 }
 
-/// The least that passes between a failure and the next attempt.
-base::Duration back_off_min(int errors) {
+/// The least that passes between a failure and the next attempt, if what is served ends at `end`.
+base::Duration back_off_min(int errors, base::Time failed_at, base::Time end) {
     base::Duration delay = seconds{30};
     for (int i = 1; i < errors && delay < day; ++i) delay *= 2;
-    return std::min<base::Duration>(delay, day) / 2;
+    delay = std::min<base::Duration>(delay, day) / 2;
+    const base::Duration left = end - failed_at;
+    return left > base::Duration::zero()
+               ? std::min(delay, std::max<base::Duration>(left / 2, hours{1}))
+               : delay;
 }
 
 }  // namespace
@@ -102,7 +109,13 @@ void Invariants::check_attempt(const std::string& domain, Watch& watch) {
     const base::Time now = world_.clock_.true_now();
     if (watch.is_errors_known && watch.errors > 0) {
         const base::Duration passed = now - watch.last_request;
-        if (passed + tolerance < back_off_min(watch.errors)) {
+        // As the machine saw it, whose clock has not changed since.
+        const base::Time failed_at = watch.last_request + world_.clock_.error();
+        base::Time end = base::Time::max();
+        for (const auto& one : world_.ports_.served[domain]) {
+            if (!one->fallback && one->not_after > failed_at) end = std::min(end, one->not_after);
+        }
+        if (passed + tolerance < back_off_min(watch.errors, failed_at, end)) {
             fail(fmt::format("{} is tried {} s after failure {} in a row", domain,
                              passed.count() / 1000, watch.errors));
         }
@@ -126,16 +139,20 @@ void Invariants::on_answer(SimCa& ca, const HttpRequest& request, const HttpResp
     const std::string domain = domain_of(request);
     const std::string path = ca.path_of(request.url);
     std::string key = ca.directory();
+    const bool is_advice = is_renewal_info(path) || (path == "/dir" && !is_driving(domain));
     if (is_renewal_info(path)) {
         key = request.url;
-    } else if (path == "/dir" && !is_driving(domain)) {
+    } else if (is_advice) {
         key = fmt::format("advice of {}", key);
     } else if (response != nullptr && response->status < 300) {
         const size_t at = request.url.find("/finalize/");
         key = "poll " +
               (at == std::string::npos ? request.url : ca.url_of(request.url.substr(at + 9)));
     }
-    watches_[domain].silences[key] = {world_.clock_.true_now() + *silence};
+    Watch& watch = watches_[domain];
+    const base::Time until = world_.clock_.true_now() + *silence;
+    watch.silences[key] = {until};
+    if (!is_advice) watch.silent_until = std::max(watch.silent_until, until);
 }
 
 // ---- the process
@@ -190,6 +207,11 @@ void Invariants::on_requested(const std::string& domain) {
 
 // ---- after each step
 
+void Invariants::before_step() {
+    if (world_.engine_ == nullptr) return;
+    for (const Domain& domain : world_.domains_) check_end(domain, watches_[domain.name]);
+}
+
 void Invariants::after_step() {
     const bool is_well = world_.files_.errors() == store_errors_;
     store_errors_ = world_.files_.errors();
@@ -218,7 +240,7 @@ void Invariants::after_step() {
         check_served(name, watch);
         const bool is_readable = !is_served_excused_ && world_.files_.errors() == errors_at_start_;
         if (is_new && is_readable) check_store(world_.domains_[i]);
-        check_in_time(i, watch);
+        check_in_time(world_.domains_[i], watch);
     }
     if (++steps_ % 32 == 0) check_bounds();
 }
@@ -277,20 +299,53 @@ void Invariants::check_store(const Domain& domain) {
     }
 }
 
-void Invariants::check_in_time(size_t index, Watch& watch) {
-    const Domain& domain = world_.domains_[index];
-    const base::Time now = world_.clock_.true_now();
+std::string Invariants::last_error_of(const std::string& domain) const {
+    for (const DomainSummary& summary : world_.engine_->summaries()) {
+        if (summary.name != domain) continue;
+        return fmt::format("last error: {}, {} in a row; state {}", summary.last_error,
+                           summary.errors, summary.state);
+    }
+    return "it is not known";
+}
+
+/// Since when nothing is in the way of a renewal; nullopt: something is.
+std::optional<base::Time> Invariants::good_since(const Domain& domain, const Watch& watch) const {
     if (world_.programs_bad_ || world_.clock_.error() != base::Duration::zero() ||
         world_.files_.trouble() != SimFiles::Trouble::None) {
-        return;
+        return std::nullopt;
     }
     base::Time good = std::max({world_.store_good_since_, world_.programs_good_since_,
-                                world_.clock_good_since_, world_.up_since_});
+                                world_.clock_good_since_, world_.up_since_, watch.silent_until});
     for (const auto& ca : world_.cas_) {
         const bool is_used = std::find(domain.ca_urls.begin(), domain.ca_urls.end(),
                                        ca->directory()) != domain.ca_urls.end();
-        if (is_used) good = std::max(good, ca->fault() == CaFault::None ? ca->good_since() : now);
+        if (!is_used) continue;
+        if (ca->fault() != CaFault::None) return std::nullopt;
+        good = std::max(good, ca->good_since());
     }
+    return good;
+}
+
+void Invariants::check_end(const Domain& domain, const Watch& watch) const {
+    const base::Time now = world_.clock_.true_now();
+    const auto first = std::min_element(
+        watch.best.begin(), watch.best.end(),
+        [](const auto& a, const auto& b) { return a.second.not_after < b.second.not_after; });
+    if (first == watch.best.end() || first->second.not_after + at_the_end_max >= now) return;
+    const auto good = good_since(domain, watch);
+    if (!good) return;
+    const base::Time planned = world_.clock_good_since_ + plan_max;
+    if (first->second.not_after - last_day < std::max(*good, planned)) return;
+    fail(
+        fmt::format("{} had a certificate ({}) until {}, and no other since, although the weather "
+                    "is good since {}; {}",
+                    domain.name, first->first, base::format_rfc3339(first->second.not_after),
+                    base::format_rfc3339(*good), last_error_of(domain.name)));
+}
+
+void Invariants::check_in_time(const Domain& domain, const Watch& watch) const {
+    const auto good = good_since(domain, watch);
+    if (!good) return;
     base::Time due = base::Time::max();
     if (watch.best.size() < domain.key_specs().size()) due = base::Time::min();
     for (const auto& [kind, best] : watch.best) {
@@ -298,17 +353,12 @@ void Invariants::check_in_time(size_t index, Watch& watch) {
                        best.not_after - domain.renew_window.of(best.not_after - best.not_before));
     }
     const base::Duration allowed = in_time_max + world_.settings_.activation_delay;
-    if (now - allowed < std::max(due, good)) return;
-    std::string error = "none";
-    for (const DomainSummary& summary : world_.engine_->summaries()) {
-        if (summary.name != domain.name) continue;
-        error = fmt::format("{}, {} in a row; state {}", summary.last_error, summary.errors,
-                            summary.state);
-    }
+    if (world_.clock_.true_now() - allowed < std::max(due, *good)) return;
     fail(
         fmt::format("{} is due since {} and not renewed, although the weather is good since {}; "
-                    "last error: {}",
-                    domain.name, base::format_rfc3339(due), base::format_rfc3339(good), error));
+                    "{}",
+                    domain.name, base::format_rfc3339(due), base::format_rfc3339(*good),
+                    last_error_of(domain.name)));
 }
 
 void Invariants::check_bounds() {

@@ -64,11 +64,19 @@ void SimCa::change_advice() {
 
 // ---- faults come and go
 
-void SimCa::pass_time(const std::vector<std::string>& names) {
-    if (clock_.true_now() < next_change_) return;
+void SimCa::change_weather(const std::vector<std::string>& names, base::Time end) {
     if (fault_ != CaFault::None) return end_fault();
     begin(static_cast<CaFault>(1 + random_.below(static_cast<uint64_t>(CaFault::Count) - 1)),
           names);
+    next_change_ = fault_end(end);
+}
+
+/// Within days, mostly. Now and then only when little more than a day is left of what is served.
+base::Time SimCa::fault_end(base::Time end) {
+    const base::Time soon = clock_.true_now() + hours{1 + random_.below(24 * 4)};
+    const bool is_long = random_.below(4) == 0;
+    const hours before{24 + random_.below(6)};
+    return is_long && end < base::Time::max() ? std::max(soon, end - before) : soon;
 }
 
 void SimCa::end_fault() {
@@ -90,7 +98,6 @@ void SimCa::end_fault() {
 
 void SimCa::begin(CaFault fault, const std::vector<std::string>& names) {
     fault_ = fault;
-    next_change_ = clock_.true_now() + hours{1 + random_.below(24 * 4)};
     trace_.add("{}: {}", base_url_, name_of(fault));
     switch (fault) {
         case CaFault::NoAccounts:
@@ -210,7 +217,9 @@ std::optional<Outcome<HttpResponse>> SimCa::before(const HttpRequest& request) {
 void SimCa::after(const HttpRequest& request, HttpResponse& response) {
     std::optional<base::Duration> silence;
     if (is_renewal_info(request)) {
-        silence = ask_for_silence(response, minutes{10 + random_.below(60 * 20)});
+        // Where the weather is calm less often, so that years go by quickly.
+        const minutes least{calm_ > 1 ? 60 * 12 : 10};
+        silence = ask_for_silence(response, least + minutes{random_.below(60 * 12)});
     }
     // An order that is not done: the pause before the next look.
     if (response.body.find("\"processing\"") != std::string::npos &&

@@ -58,8 +58,9 @@ class SimCa {
     std::string url_of(const std::string& path) const { return base_url_ + path; }
     std::string directory() const { return ca_.directory(); }
 
-    /// To be called as time goes on: begins or ends a fault when it is time.
-    void pass_time(const std::vector<std::string>& names);
+    /// Begins or ends a fault: when next_change() is there. `end`: of what is served, before which
+    /// some outages end just in time.
+    void change_weather(const std::vector<std::string>& names, base::Time end);
     base::Time next_change() const { return next_change_; }
     CaFault fault() const { return fault_; }
     base::Time good_since() const { return good_since_; }
@@ -76,6 +77,7 @@ class SimCa {
 
     void change_advice();
     void begin(CaFault fault, const std::vector<std::string>& names);
+    base::Time fault_end(base::Time end);
     void end_fault();
     std::optional<Outcome<HttpResponse>> before(const HttpRequest& request);
     void after(const HttpRequest& request, HttpResponse& response);

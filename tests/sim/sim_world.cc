@@ -171,6 +171,7 @@ base::Time SimWorld::next_event(base::Time end) const {
 void SimWorld::step(base::Time end) {
     clock_.move_to(next_event(end));
     files_.write_back();
+    invariants_.before_step();
     change_weather();
     if (!engine_) {
         start_process(true);
@@ -215,14 +216,30 @@ void SimWorld::change_configuration() {
     }
 }
 
-void SimWorld::change_weather() {
-    std::vector<std::string> names;
-    for (const Domain& domain : domains_) {
-        const std::string& last = domain.names.back();
-        names.push_back(last.starts_with("*.") ? last.substr(2) : last);
+/// When the first of the certificates that are served ends; Time::max() if none does.
+base::Time SimWorld::first_end() const {
+    base::Time end = base::Time::max();
+    for (const auto& [domain, served] : ports_.served) {
+        for (const auto& one : served) {
+            if (!one->fallback && one->not_after > clock_.true_now()) {
+                end = std::min(end, one->not_after);
+            }
+        }
     }
-    for (auto& ca : cas_) ca->pass_time(names);
+    return end;
+}
+
+void SimWorld::change_weather() {
     const base::Time now = clock_.true_now();
+    for (auto& ca : cas_) {
+        if (now < ca->next_change()) continue;
+        std::vector<std::string> names;
+        for (const Domain& domain : domains_) {
+            const std::string& last = domain.names.back();
+            names.push_back(last.starts_with("*.") ? last.substr(2) : last);
+        }
+        ca->change_weather(names, first_end());
+    }
     if (now >= next_store_change_) change_store_trouble();
     if (now >= next_clock_change_) change_clock();
     if (now >= next_programs_change_) change_programs();

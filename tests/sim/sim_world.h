@@ -49,6 +49,7 @@ class SimWorld {
     // Time and bad luck.
     void step(base::Time end);
     base::Time next_event(base::Time end) const;
+    base::Time first_end() const;
     void change_weather();
     void change_store_trouble();
     void change_clock();

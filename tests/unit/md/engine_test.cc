@@ -90,6 +90,53 @@ TEST_CASE("Failures back off to a day with jitter, and never stop or storm (CVE-
     CHECK_FALSE(world.served(name).fallback);
 }
 
+TEST_CASE("A CA that is back for the last hours of a certificate is asked in time") {
+    for (const int hours_left : {24, 12, 6, 3}) {
+        INFO(hours_left);
+        World world({acme_domain({name})});
+        world.run();
+        const base::Time end = world.served(name).not_after;
+        int attempts = 0;
+        fail_all(world, attempts);
+        world.live(end - hours{hours_left} - world.clock.now());
+        CHECK(attempts > 20);
+        world.ca.before = nullptr;
+        world.live(end - minutes{1} - world.clock.now());
+        CHECK(world.served(name).not_after > end);
+    }
+}
+
+TEST_CASE("A program that lets renewals begin in the last hours is asked in time") {
+    World world({acme_domain({name})});
+    world.settings.message_command = "message";
+    world.settings.check_interval = hours{24 * 14};
+    world.restart();
+    world.run();
+    const base::Time end = world.served(name).not_after;
+    world.commands.on_run = [](const Command&) {
+        return CommandResult{CommandResult::End::Exited, 1, "not now\n"};
+    };
+    world.live(end - hours{6} - world.clock.now());
+    CHECK(world.commands.count("message renewing " + name) > 2);
+    world.commands.on_run = nullptr;
+    world.live(end - minutes{1} - world.clock.now());
+    CHECK(world.served(name).not_after > end);
+}
+
+TEST_CASE("A pause that the CA asked for holds also if the order cannot be saved") {
+    World world({acme_domain({name})});
+    world.ca.after = [&](const HttpRequest& request, HttpResponse& response) {
+        if (request.url.find("/finalize/") == std::string::npos) return;
+        response.fields.emplace_back("retry-after", "3600");
+        world.store.read_only = true;
+    };
+    world.run();
+    const DomainSummary summary = world.engine->summaries().at(0);
+    CHECK(summary.errors == 1);
+    CHECK(summary.last_error.find("cannot be written") != std::string::npos);
+    CHECK(*world.engine->next_due() >= world.clock.now() + hours{1} - seconds{1});
+}
+
 TEST_CASE("Back-off outlives restarts") {
     World world({acme_domain({name})});
     int attempts = 0;

@@ -14,6 +14,8 @@ using std::chrono::seconds;
 
 namespace {
 
+constexpr base::Duration unserved{0};
+
 Problem of_type(const char* type) {
     Problem problem = make_problem(EINVAL, "x");
     problem.type = std::string("urn:ietf:params:acme:error:") + type;
@@ -214,33 +216,65 @@ TEST_CASE("retry_after: doubles up to a day (mod_md.md 4.4)") {
                           {64, hours{24}},   {65, hours{24}},     {2'000'000'000, hours{24}}};
     for (const Case& c : cases) {
         INFO(c.errors);
-        CHECK(retry_after(c.errors, problem, seconds{30}, none) == c.delay);
+        CHECK(retry_after(c.errors, problem, seconds{30}, unserved, none) == c.delay);
     }
-    CHECK(retry_after(1, problem, hours{24 * 400}, none) == hours{24});
-    CHECK(retry_after(3, problem, milliseconds{10}, none) == milliseconds{40});
-    CHECK(retry_after(1, problem, seconds{0}, none) == seconds{1});
-    CHECK(retry_after(1, problem, seconds{-5}, none) == seconds{1});
+    CHECK(retry_after(1, problem, hours{24 * 400}, unserved, none) == hours{24});
+    CHECK(retry_after(3, problem, milliseconds{10}, unserved, none) == milliseconds{40});
+    CHECK(retry_after(1, problem, seconds{0}, unserved, none) == seconds{1});
+    CHECK(retry_after(1, problem, seconds{-5}, unserved, none) == seconds{1});
 }
 
 TEST_CASE("retry_after: jitter is between 50% and 149.6%") {
     const Problem problem = of_type("serverInternal");
     Fixed lowest(0);
     Fixed highest(255);
-    CHECK(retry_after(13, problem, seconds{30}, lowest) == hours{12});
-    CHECK(retry_after(13, problem, seconds{30}, highest) ==
+    CHECK(retry_after(13, problem, seconds{30}, unserved, lowest) == hours{12});
+    CHECK(retry_after(13, problem, seconds{30}, unserved, highest) ==
           base::Duration(hours{24}) + base::Duration(hours{24}) * 127 / 256);
-    CHECK(retry_after(1, problem, seconds{1}, lowest) == seconds{1});
+    CHECK(retry_after(1, problem, seconds{1}, unserved, lowest) == seconds{1});
 }
 
 TEST_CASE("retry_after: input-related problems wait a day at once, the CA's wish is a minimum") {
     Fixed none(128);
-    CHECK(retry_after(1, of_type("rejectedIdentifier"), seconds{30}, none) == hours{24});
-    CHECK(retry_after(1, of_type("rateLimited"), seconds{30}, none) == seconds{30});
+    CHECK(retry_after(1, of_type("rejectedIdentifier"), seconds{30}, unserved, none) == hours{24});
+    CHECK(retry_after(1, of_type("rateLimited"), seconds{30}, unserved, none) == seconds{30});
     Problem limited = of_type("rateLimited");
     limited.retry_after = hours{3};
-    CHECK(retry_after(1, limited, seconds{30}, none) == hours{3});
+    CHECK(retry_after(1, limited, seconds{30}, unserved, none) == hours{3});
     limited.retry_after = seconds{1};
-    CHECK(retry_after(1, limited, seconds{30}, none) == seconds{30});
+    CHECK(retry_after(1, limited, seconds{30}, unserved, none) == seconds{30});
+}
+
+TEST_CASE("retry_after: half of what is left of the validity of what is served at most") {
+    Fixed none(128);
+    Fixed highest(255);
+    const Problem problem = of_type("serverInternal");
+    struct Case {
+        base::Duration left;
+        base::Duration delay;
+    };
+    const Case cases[] = {
+        {hours{24 * 30}, hours{24}}, {hours{48}, hours{24}},       {hours{47}, minutes{47 * 30}},
+        {hours{24}, hours{12}},      {hours{2}, hours{1}},         {minutes{90}, hours{1}},
+        {seconds{1}, hours{1}},      {unserved, hours{24}},        {-hours{24}, hours{24}},
+        {hours{72}, hours{24}},      {minutes{121}, seconds{3630}}};
+    for (const Case& c : cases) {
+        INFO(c.left.count());
+        CHECK(retry_after(13, problem, seconds{30}, c.left, none) == c.delay);
+    }
+    // After the jitter, which takes it up to a day and a half.
+    CHECK(retry_after(13, problem, seconds{30}, hours{48}, highest) == hours{24});
+    // Nothing is made longer by it.
+    CHECK(retry_after(1, problem, seconds{30}, hours{48}, none) == seconds{30});
+    // Of a failure that somebody has to mend, too; never below what the CA asked for.
+    CHECK(retry_after(1, of_type("rejectedIdentifier"), seconds{30}, hours{8}, none) == hours{4});
+    Problem paused = of_type("unauthorized");
+    paused.pause = hours{24};
+    CHECK(retry_after(1, paused, seconds{30}, unserved, none) == hours{24});
+    CHECK(retry_after(1, paused, seconds{30}, hours{24 * 30}, none) == hours{24});
+    CHECK(retry_after(1, paused, seconds{30}, hours{8}, none) == hours{4});
+    paused.retry_after = hours{6};
+    CHECK(retry_after(1, paused, seconds{30}, hours{8}, none) == hours{6});
 }
 
 TEST_CASE("retry_after: ten years of failures never give zero, nor more than a day and a half") {
@@ -254,7 +288,8 @@ TEST_CASE("retry_after: ten years of failures never give zero, nor more than a d
         int errors = 0;
         while (now < end) {
             ++errors;
-            const auto delay = retry_after(errors, of_type("serverInternal"), retry_delay, random);
+            const auto delay =
+                retry_after(errors, of_type("serverInternal"), retry_delay, unserved, random);
             if (delay < seconds{1} || delay > hours{36}) {
                 INFO("errors " << errors << " delay " << delay.count());
                 FAIL();

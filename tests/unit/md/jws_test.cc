@@ -172,7 +172,7 @@ TEST_CASE("External accounts are bound by HS256 over the account's JWK (RFC 8555
         const auto refused = sign_external_account(key, {"kid-1", bad}, "https://ca/new");
         REQUIRE_FALSE(refused);
         CHECK(refused.error().type == "apache:eab-hmac-invalid");
-        CHECK(refused.error().retry_after == std::chrono::hours{24});
+        CHECK(refused.error().pause == std::chrono::hours{24});
         CHECK((*bad == '\0' || refused.error().detail.find(bad) == std::string::npos));
     }
 }

@@ -98,6 +98,17 @@ TEST_CASE("Renewal: checks come between half and one and a half of the interval 
     CHECK(check_delay(days(365 * 100), random) > days(365 * 40));
 }
 
+TEST_CASE("Renewal: what is left is that of the certificate which ends first, of those not over") {
+    const Slot month = slot(noon, days(30));
+    const Slot week = slot(noon, days(7));
+    CHECK(validity_left({}, noon) == base::Duration::zero());
+    CHECK(validity_left({Slot{}}, noon) == base::Duration::zero());
+    CHECK(validity_left({month, week}, noon) == days(7));
+    CHECK(validity_left({week, Slot{}, month}, noon + days(1)) == days(6));
+    CHECK(validity_left({month, week}, noon + days(7)) == days(23));
+    CHECK(validity_left({month, week}, noon + days(30)) == base::Duration::zero());
+}
+
 TEST_CASE("Renewal: when a new set may be used (mod_md.md 4.7)") {
     const std::vector<Slot> fresh = {slot(noon - hours{1}, days(90))};
     const std::vector<Slot> future = {slot(noon + hours{2}, days(90)),

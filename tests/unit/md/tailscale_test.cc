@@ -275,6 +275,33 @@ TEST_CASE("What cannot be served is refused, and never replaces what is") {
     }
 }
 
+TEST_CASE("What the daemon gives and cannot be served is kept with the reason") {
+    const std::string good = pair_for({name});
+    const std::string place = name + ".rejected";
+    struct Refused {
+        std::string body;
+        std::string says;
+        bool is_kept;
+    };
+    const Refused cases[] = {{pair_for({"other.ts.net"}), "it is for other.ts.net", true},
+                             {key_of(good) + chain_of(pair_for({name})), "belong together", true},
+                             {"<html>garbage</html>", "", false}};
+    for (const Refused& refused : cases) {
+        INFO(refused.says);
+        World world({tailscale_domain()});
+        Daemon daemon(world, refused.body);
+        world.run();
+        CHECK(world.served(name).fallback);
+        const auto why = take(world.store.load(Group::Archive, place, "rejected.json"));
+        REQUIRE(why.has_value() == refused.is_kept);
+        if (!refused.is_kept) continue;
+        CHECK(contains(*why, refused.says));
+        CHECK(take(world.store.load(Group::Archive, place, "pubcert.pem")) ==
+              chain_of(refused.body));
+        CHECK(take(world.store.load(Group::Archive, place, "privkey.pem")) == key_of(refused.body));
+    }
+}
+
 TEST_CASE("A damaged live pair is healed with the certificate that the daemon still has") {
     World world({tailscale_domain()});
     Daemon daemon(world, pair_for({name}));
@@ -372,10 +399,12 @@ auto fetch(const std::string& path, TransportOptions options = {}) {
 
 TEST_CASE("Over a real socket: HTTP/1.1 with the one Host that the daemon takes") {
     const TempDir directory;
-    SocketServer server(directory / "ts.sock", http_answer(pair_for({name})));
-    const auto certificate = fetch(directory / "ts.sock");
-    REQUIRE(certificate.ok());
-    CHECK(certificate.value()->covers(name));
+    const std::string pair = pair_for({name});
+    SocketServer server(directory / "ts.sock", http_answer(pair));
+    auto fetched = fetch(directory / "ts.sock");
+    REQUIRE(fetched.ok());
+    CHECK(fetched->key_pem == key_of(pair));
+    CHECK(fetched->chain_pem == chain_of(pair));
     const std::string seen = server.seen();
     CHECK(seen.starts_with("GET /localapi/v0/cert/" + name + "?type=pair HTTP/1.1\r\n"));
     CHECK(contains(seen, "\r\nHost: local-tailscaled.sock\r\n"));
