@@ -164,7 +164,7 @@ int on_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_size,
 }
 
 bool is_out_of_date(const Staple& staple) {
-    return std::chrono::system_clock::now() >= staple.until;
+    return std::chrono::floor<base::Duration>(std::chrono::system_clock::now()) >= staple.until;
 }
 
 /// Hands the staple over; OpenSSL wants a copy that it can free. An old one is worse than none:

@@ -426,8 +426,9 @@ def test_mdfront_staples_what_mod_md_fetched(stapled, responder, httpd):
     ca, front = stapled()
     front.stop()
     kept, = front.store.glob("ocsp/one.test/ocsp-*.json")
-    # mod_md's child is not root, and writes only where it has made the directory.
-    shutil.rmtree(kept.parent)
+    # mod_md's child is not root, and writes only into directories of its own.
+    shutil.rmtree(front.store / "ocsp")
+    front.store.chmod(0o755)
     server = httpd(front, ca)
     wait_for_staple(front.https, "one.test", f"a staple of mod_md's; log:\n{server.log}")
     wait_until(kept.exists, "its file")

@@ -145,7 +145,8 @@ TEST_CASE("a handshake with a slow key is lent to the pool for one step") {
     const auto room = GENERATE(size_t{32 * 1024}, size_t{100});
     CAPTURE(version, room);
     const auto cert = certificate({"a.test"}, "RSA-4096");
-    const auto staple = std::make_shared<const tls::Der>(3000, uint8_t{7});
+    const auto staple = std::make_shared<const tls::Staple>(
+        tls::Staple{tls::Der(3000, uint8_t{7}), base::Time::max()});
     own.world.set({"a.test"}, {cert}, {staple});
     Server server = own.world.accept();
     server.output_room = room;
