@@ -151,7 +151,7 @@ class Engine final : public StaplerListener {
         std::vector<RenewalInfo> renewal_infos;         // of what is served, if the CA advises
         std::vector<RevokedCertificate> revoked;        // among what is served
         std::vector<RevokedCertificate> found_revoked;  // by the stapler, for the next visit
-        std::vector<base::Time> urgent_renewals;        // begun because of that, within a day
+        std::vector<base::Time> urgent_renewals;        // done because of that, within a day
         base::Time next_visit{};
         base::Time job_saved{};  // when the job last went to disk
         size_t number = 0;       // in the order of the configuration

@@ -13,8 +13,8 @@ namespace md {
 
 namespace {
 
-/// So often a day a renewal begins because what is served was revoked: a CA that revokes whatever
-/// it issues must not be asked without end.
+/// So many new sets a day because what is served was revoked: a CA that revokes whatever it issues
+/// must not be asked without end. Attempts that fail have their own back-off.
 constexpr size_t urgent_renewals_max = 3;
 constexpr base::Duration urgent_period = std::chrono::hours{24};
 
@@ -141,19 +141,19 @@ base::Time Engine::revoked_due_at(const Visit& visit, base::Time now) const {
         });
     if (!is_revoked) return base::Time::max();
     const std::lock_guard lock(mutex_);
-    const auto& begun = visit.entry.urgent_renewals;
-    if (begun.size() < urgent_renewals_max) return now;
-    return std::max(now, begun[begun.size() - urgent_renewals_max] + urgent_period);
+    const auto& done = visit.entry.urgent_renewals;
+    if (done.size() < urgent_renewals_max) return now;
+    return std::max(now, done[done.size() - urgent_renewals_max] + urgent_period);
 }
 
-/// A renewal begins: is it one of those that are counted?
+/// The CA has issued a new set: is it one of those that are counted?
 void Engine::count_urgent_renewal(Visit& visit) {
     const base::Time now = clock_.now();
     if (revoked_due_at(visit, now) == base::Time::max()) return;
     const std::lock_guard lock(mutex_);
-    auto& begun = visit.entry.urgent_renewals;
-    std::erase_if(begun, [&](base::Time when) { return when > now || when < now - urgent_period; });
-    begun.push_back(now);
+    auto& done = visit.entry.urgent_renewals;
+    std::erase_if(done, [&](base::Time when) { return when > now || when < now - urgent_period; });
+    done.push_back(now);
 }
 
 }  // namespace md

@@ -139,7 +139,6 @@ base::Time Engine::renew(Visit& visit, Transport& transport, bool requested) {
         visit.entry.staged.clear();
     }
     carry_log_over(visit);
-    count_urgent_renewal(visit);
     if (!may_begin(visit)) {
         return clock_.now() +
                wait_before_end(check_delay(settings_.check_interval, random_), served_left(visit));
@@ -178,6 +177,7 @@ base::Time Engine::renew(Visit& visit, Transport& transport, bool requested) {
     if (auto guarded = guard(domain, *staged, now); !guarded) {
         return failed(visit, guarded.error());
     }
+    count_urgent_renewal(visit);
     job.errors = 0;
     job.last = Problem{0, {}, {}, {}, {}};
     job.finished = true;
@@ -270,8 +270,19 @@ base::Time Engine::install_when_ready(Visit& visit) {
         return *visit.job.next_run;
     }
     if (auto stapled = get_staples(visit, *staged); !stapled) {
-        if (is_stopping(stapled.error())) return now;
-        return failed(visit, stapled.error());  // finished stays: it is tried again
+        Problem problem = std::move(stapled).error();
+        if (is_stopping(problem)) return now;
+        // Otherwise finished stays: it is tried again.
+        if (problem.type == "certificate-revoked") {
+            // No staple will ever come. A CA that does so to each is asked once a day.
+            problem.retry_after =
+                std::max(problem.retry_after.value_or(always_due_interval), always_due_interval);
+            visit.job.finished = false;
+            if (auto reset = reset_staging(store_, domain.name); !reset) {
+                base::log_warn("md", domain.name, "{}", reset.error().message());
+            }
+        }
+        return failed(visit, problem);
     }
     std::optional<Problem> unheard;
     if (!visit.job.notified_renewed) {

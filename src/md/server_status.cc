@@ -140,6 +140,14 @@ std::string activity_cell(const Row& row, base::Time now) {
 
 // ---- staples (mod_md.md 7.3, 7.4)
 
+/// The host, as ca_name() gives it: most responders are at http.
+std::string responder_name(const std::string& url) {
+    constexpr std::string_view plain = "http://";
+    const bool is_plain = base::iequals(url.substr(0, plain.size()), plain);
+    const std::string name = ca_name(is_plain ? "https://" + url.substr(plain.size()) : url);
+    return name.starts_with("https://") ? url : name;
+}
+
 /// What is being done about an answer: "Refresh in ~2 days", or how it failed.
 std::string staple_activity(const StapleReport& report, base::Time now) {
     std::string text;
@@ -284,7 +292,7 @@ std::string staple_status_lines(std::span<const StapleRow> staples, base::Time n
         line("OCSPStatus", report.status);
         if (report.from) line("StaplingValidFrom", base::format_http_date(*report.from));
         if (report.until) line("StaplingValidUntil", base::format_http_date(*report.until));
-        line("ResponderName", ca_name(report.url));
+        line("ResponderName", responder_name(report.url));
         line("ResponderURL", report.url);
         if (report.renewal && report.renewal->errors > 0) {
             line("ActivityLastStatus", status_description(report.renewal->last.status));
@@ -316,7 +324,7 @@ std::string staple_status_table(std::span<const StapleRow> staples, base::Time n
             "</tr>\n",
             is_even ? "even" : "odd", escape_html(row.domain), certificate_id(*row.certificate),
             escape_html(report.status), report.until ? "until " + when(*report.until, now) : "-",
-            escape_html(ca_name(report.url)), staple_activity(report, now));
+            escape_html(responder_name(report.url)), staple_activity(report, now));
         is_even = !is_even;
     }
     return out + "</tbody></table>\n";

@@ -30,14 +30,14 @@ constexpr base::Duration near_end_min = minutes{10};
 /// Nothing is ever planned further ahead: a day of back-off and its jitter, or refresh_max.
 constexpr base::Duration plan_max = refresh_max + hours{36};
 
-/// Who is asked about a certificate, and whether the answer is stapled.
-struct Plan {
-    bool asks_responder = false;
-    bool is_stapled = false;
-    bool reads_list = false;
-};
+/// How far the clock may be behind what an answer or a list says of its own age.
+bool is_of_the_future(base::Time from, base::Time now) {
+    return from > now + ocsp_skew_max;
+}
 
-Plan plan_for(const Domain& domain, const tls::Certificate& certificate) {
+}  // namespace
+
+Stapler::Plan Stapler::plan_for(const Domain& domain, const tls::Certificate& certificate) {
     Plan plan;
     if (certificate.fallback || certificate.chain.empty()) return plan;
     const RevocationCheck check = domain.revocation_check;
@@ -51,8 +51,6 @@ Plan plan_for(const Domain& domain, const tls::Certificate& certificate) {
         check == RevocationCheck::Crl || (check == RevocationCheck::Auto && !has_responder);
     return plan;
 }
-
-}  // namespace
 
 size_t Stapler::DigestHash::operator()(const Digest& digest) const {
     size_t hash = 0;
@@ -107,7 +105,7 @@ void Stapler::watch(const Domain& domain, const Certificates& certificates) {
     std::vector<Digest>& list = watched_[domain.name];
     std::vector<Digest> former = std::exchange(list, {});
     if (!is_same) {
-        for (const Digest& digest : former) drop(digest);
+        for (const Digest& digest : former) drop(owner, digest);
         former.clear();
         owner = std::make_shared<Owner>();
         owner->domain = domain;
@@ -124,12 +122,12 @@ void Stapler::watch(const Domain& domain, const Certificates& certificates) {
         }
         obtained_.erase(digest);
     }
-    for (const Digest& digest : former) drop(digest);
+    for (const Digest& digest : former) drop(owner, digest);
     if (list.empty()) {
         watched_.erase(domain.name);
         owners_.erase(domain.name);
     }
-    wake_.notify_one();
+    wake_.notify_all();  // there may be work for each of them
 }
 
 Stapler::Known Stapler::look_up(const Domain& domain,
@@ -183,36 +181,50 @@ std::optional<base::Time> Stapler::pause_of_last_run(const std::string& owner, b
 
 void Stapler::add(const std::shared_ptr<Owner>& owner, Known known,
                   std::optional<base::Time> pause) {
-    const tls::Certificate& certificate = *known.certificate;
-    Item& item = items_[certificate.sha256];
-    if (item.users++ > 0) return;  // another domain has it, too
-    const Plan plan = plan_for(owner->domain, certificate);
-    const base::Time now = clock_.now();
+    const Plan plan = plan_for(owner->domain, *known.certificate);
+    Item& item = items_[known.certificate->sha256];
     item.certificate = known.certificate;
-    item.owner = owner;
-    item.is_stapled = plan.is_stapled;
-    if (plan.asks_responder) {
-        item.responder = make_question(certificate.ocsp_url, owner, now);
-        item.responder->certificates.push_back(known.certificate);
-        if (known.answer) {
-            take_answer(item, *known.answer);
-            item.responder->from = known.answer->from;
-            item.responder->until = known.answer->until;
-            // What was revoked is asked about again: nobody may have been told before the restart.
-            const bool is_good = known.answer->status == CertificateStatus::Good;
-            if (is_good) item.responder->next_run = refresh_at(*item.responder, now);
-        }
-        if (pause) item.responder->next_run = std::max(item.responder->next_run, *pause);
+    item.owners.push_back(owner);
+    item.is_stapled |= plan.is_stapled;
+    if (plan.asks_responder) add_responder(item, plan, known, pause);
+    if (!known.crl_url.empty() && !item.list) add_list(item, std::move(known), pause);
+}
+
+void Stapler::add_responder(Item& item, const Plan& plan, const Known& known,
+                            std::optional<base::Time> pause) {
+    const base::Time now = clock_.now();
+    if (item.responder) {
+        // Another domain has it, too; until now nobody may have kept the answer itself.
+        if (!plan.is_stapled || item.staple || item.responder->errors > 0) return;
+        if (queue_.erase(item.responder) == 0) return;  // it is being asked
+        item.responder->next_run = now;
         queue_.insert(item.responder);
+        return;
     }
-    if (known.crl_url.empty()) return;
-    const std::string file = crl_file(known.crl_url, *certificate.chain.front());
+    item.responder = make_question(item.certificate->ocsp_url, item.owners.back(), now);
+    item.responder->certificates.push_back(item.certificate);
+    if (known.answer) {
+        take_answer(item, *known.answer);
+        item.responder->from = known.answer->from;
+        item.responder->until = known.answer->until;
+        // What was revoked is asked about again: nobody may have been told before the restart.
+        const bool is_good = known.answer->status == CertificateStatus::Good;
+        if (is_good) item.responder->next_run = refresh_at(*item.responder, now);
+    }
+    if (pause) item.responder->next_run = std::max(item.responder->next_run, *pause);
+    queue_.insert(item.responder);
+}
+
+void Stapler::add_list(Item& item, Known known, std::optional<base::Time> pause) {
+    const base::Time now = clock_.now();
+    const std::string file = crl_file(known.crl_url, *item.certificate->chain.front());
     std::shared_ptr<Question>& list = lists_[file];
     const bool is_new = list == nullptr;
     if (is_new) {
-        list = make_question(known.crl_url, owner, now);
+        list = make_question(known.crl_url, item.owners.back(), now);
         list->crl = file;
-        if (known.findings && known.findings->until > now) {
+        if (known.findings && known.findings->until > now &&
+            !is_of_the_future(known.findings->from, now)) {
             list->validators = known.findings->validators;
             list->from = known.findings->from;
             list->until = known.findings->until;
@@ -221,29 +233,57 @@ void Stapler::add(const std::shared_ptr<Owner>& owner, Known known,
         }
     }
     item.list = list;
-    list->certificates.push_back(known.certificate);
+    list->certificates.push_back(item.certificate);
     take_finding(item, *list);
     if (!is_new && !list->is_running) queue_.erase(list);
     // Of a new serial, nothing is known without the list itself; a revoked one is looked at again.
     const bool is_known = item.status == CertificateStatus::Good;
     if (!is_known && list->errors == 0) list->next_run = now;
+    if (is_new && pause) list->next_run = std::max(list->next_run, *pause);
     if (!list->is_running) queue_.insert(list);
 }
 
-void Stapler::drop(const Digest& digest) {
+/// `owner` has it no longer. For those who still have it all goes on as they want it.
+void Stapler::drop(const std::shared_ptr<Owner>& owner, const Digest& digest) {
     const auto at = items_.find(digest);
-    if (at == items_.end() || --at->second.users > 0) return;
+    if (at == items_.end()) return;
     Item& item = at->second;
-    if (item.responder) queue_.erase(item.responder);
-    if (item.list) {
-        auto& users = item.list->certificates;
-        std::erase_if(users, [&](const auto& one) { return one->sha256 == digest; });
-        if (users.empty()) {
-            queue_.erase(item.list);
-            lists_.erase(item.list->crl);
-        }
+    std::erase(item.owners, owner);
+    Plan left;
+    for (const auto& other : item.owners) {
+        const Plan plan = plan_for(other->domain, *item.certificate);
+        left.asks_responder |= plan.asks_responder;
+        left.is_stapled |= plan.is_stapled;
+        left.reads_list |= plan.reads_list;
     }
-    items_.erase(at);
+    item.is_stapled = left.is_stapled;
+    if (!left.is_stapled) item.staple = nullptr;
+    if (item.responder && !left.asks_responder) forget_responder(item);
+    if (item.responder && item.responder->owner == owner) {
+        item.responder->owner = item.owners.front();
+    }
+    const std::shared_ptr<Question> list = item.list;
+    if (list && !left.reads_list) forget_list(item);
+    if (list && list->owner == owner && !list->certificates.empty()) {
+        list->owner = item_of(*list->certificates.front())->owners.front();
+    }
+    if (item.owners.empty()) items_.erase(at);
+}
+
+void Stapler::forget_responder(Item& item) {
+    queue_.erase(item.responder);
+    item.responder = nullptr;
+}
+
+void Stapler::forget_list(Item& item) {
+    auto& certificates = item.list->certificates;
+    std::erase_if(certificates,
+                  [&](const auto& one) { return one->sha256 == item.certificate->sha256; });
+    if (certificates.empty()) {
+        queue_.erase(item.list);
+        lists_.erase(item.list->crl);
+    }
+    item.list = nullptr;
 }
 
 std::shared_ptr<Stapler::Question> Stapler::make_question(std::string url,
@@ -294,7 +334,8 @@ void Stapler::take_finding(Item& item, const Question& list) {
 std::shared_ptr<const tls::Staple> Stapler::staple_of(const tls::Certificate& certificate) {
     const std::lock_guard lock(mutex_);
     const Item* item = item_of(certificate);
-    return item != nullptr ? item->staple : nullptr;
+    if (item == nullptr || !item->staple || item->staple->until <= clock_.now()) return nullptr;
+    return item->staple;
 }
 
 // ---- when
@@ -302,16 +343,17 @@ std::shared_ptr<const tls::Staple> Stapler::staple_of(const tls::Certificate& ce
 /// The renew window, with a jitter, so that answers of the same age are not all asked for at once.
 base::Time Stapler::refresh_at(const Question& question, base::Time now) {
     const base::Duration life = question.until - question.from;
-    const base::Duration window = settings_.stapling_renew_window.of(life);
-    base::Time due = question.until - window;
     const base::Duration wait_max = question.crl.empty() ? refresh_max : list_refresh_max;
-    if (!question.crl.empty()) due = std::min(due, now + wait_max);
-    due = std::min(due, std::max(question.from, now - wait_max) + wait_max);
-    // Of the wait and of what is left after it the smaller gives the measure.
-    const base::Duration measure = std::min(question.until - due, due - question.from);
+    // Without a look in this process, its age tells when the last one may have been.
+    const base::Time last_look =
+        std::clamp<base::Time>(question.last_success.value_or(question.from), now - wait_max, now);
+    const base::Time due =
+        std::min(question.until - settings_.stapling_renew_window.of(life), last_look + wait_max);
+    // Of the wait and of what is left after it the smaller gives the measure, within what is
+    // planned at all (plan_max).
+    const base::Duration measure = std::min({question.until - due, due - question.from, wait_max});
     const int64_t spread = std::max<int64_t>(1, measure.count() / 8);
-    due += base::Duration(static_cast<int64_t>(random_.below(static_cast<uint64_t>(spread))));
-    return due;
+    return due + base::Duration(static_cast<int64_t>(random_.below(static_cast<uint64_t>(spread))));
 }
 
 /// The back-off of renewals; sooner where clients would notice.
@@ -480,10 +522,12 @@ Outcome<void> Stapler::obtain(const Domain& domain,
         if (stop_.stop_requested()) return stopping_problem();
         if (!given) return given.error();
         if (given->status == CertificateStatus::Revoked) {
-            return make_problem(EPROTO,
-                                fmt::format("its OCSP responder says that the new certificate {} "
-                                            "is revoked ({})",
-                                            certificate->serial, given->reason));
+            Problem problem = make_problem(
+                EPROTO, fmt::format("its OCSP responder says that the new certificate {} is "
+                                    "revoked ({})",
+                                    certificate->serial, given->reason));
+            problem.type = "certificate-revoked";
+            return problem;
         }
         if (auto saved = save_staple(store_, domain.name, *certificate, *given); !saved) {
             base::log_warn("md", domain.name, "{}", saved.error().message());
@@ -497,6 +541,7 @@ Outcome<void> Stapler::obtain(const Domain& domain,
 
 void Stapler::ask(const std::shared_ptr<Question>& question, Transport& transport) {
     Asked asked{.question = question,
+                .owner = {},
                 .domain = {},
                 .certificates = {},
                 .validators = {},
@@ -504,10 +549,12 @@ void Stapler::ask(const std::shared_ptr<Question>& question, Transport& transpor
                 .by_serial = {}};
     {
         const std::lock_guard lock(mutex_);
+        asked.owner = question->owner;
         asked.domain = question->owner->domain;
         asked.certificates = question->certificates;
         asked.validators = question->validators;
-        asked.from = question->from;
+        // One of the future was taken by a clock that was wrong: nothing real would be newer.
+        if (!is_of_the_future(question->from, clock_.now())) asked.from = question->from;
         asked.by_serial = question->by_serial;
     }
     Outcome<void> outcome;
@@ -642,7 +689,7 @@ void Stapler::finish(const Asked& asked, const Outcome<void>& outcome) {
 void Stapler::tell_job(const Asked& asked, const Outcome<void>& outcome) {
     const std::string& name = asked.domain.name;
     const Question& question = *asked.question;
-    const std::lock_guard reporting(question.owner->reporting);
+    const std::lock_guard reporting(asked.owner->reporting);
     auto loaded = load_job(store_, Group::Ocsp, name, clock_.now());
     Job job;
     if (loaded && *loaded) job = std::move(**loaded);
@@ -691,15 +738,17 @@ void Stapler::tell_listeners(const Asked& asked) {
         for (const auto& certificate : asked.certificates) {
             const Item* item = item_of(*certificate);
             if (item == nullptr) continue;
-            const Domain& domain = item->owner->domain;
-            changed[domain.name].push_back(certificate);
-            if (item->status != CertificateStatus::Revoked ||
-                domain.revocation_check == RevocationCheck::Off) {
-                continue;
+            for (const auto& owner : item->owners) {
+                const Domain& domain = owner->domain;
+                changed[domain.name].push_back(certificate);
+                if (item->status != CertificateStatus::Revoked ||
+                    domain.revocation_check == RevocationCheck::Off) {
+                    continue;
+                }
+                found.push_back({domain.name,
+                                 {base::hex(certificate->sha256), certificate->serial, item->reason,
+                                  item->revoked_at.value_or(item->from)}});
             }
-            found.push_back({domain.name,
-                             {base::hex(certificate->sha256), certificate->serial, item->reason,
-                              item->revoked_at.value_or(item->from)}});
         }
     }
     for (const auto& [domain, certificates] : changed) port_.staples_changed(domain, certificates);
@@ -739,7 +788,7 @@ StapleReport Stapler::report_of(const Item& item) const {
         report.status = certificate_status_name(CertificateStatus::Unknown);
     }
     Job job;
-    job.name = item.owner->domain.name;
+    job.name = item.owners.front()->domain.name;
     job.errors = question->errors;
     job.last = question->last;
     job.finished = question->errors == 0;

@@ -105,7 +105,7 @@ class Stapler final : public StapleSource {
     /// Something to ask: a responder about one certificate, or a CRL about several.
     struct Question {
         std::string url;
-        std::shared_ptr<Owner> owner;  // of a CRL: whoever named it first
+        std::shared_ptr<Owner> owner;  // the first of those that it is asked for
         std::string crl;               // crl_file(); "": OCSP
         std::vector<std::shared_ptr<const tls::Certificate>> certificates;
         base::Time next_run{};
@@ -122,11 +122,10 @@ class Stapler final : public StapleSource {
     /// What is known of one certificate.
     struct Item {
         std::shared_ptr<const tls::Certificate> certificate;
-        std::shared_ptr<Owner> owner;
-        std::shared_ptr<Question> responder;  // null: it is not asked
-        std::shared_ptr<Question> list;       // null: none is looked at
-        bool is_stapled = false;
-        int users = 0;  // domains that have it; the first is its owner
+        std::vector<std::shared_ptr<Owner>> owners;  // all domains that have it
+        std::shared_ptr<Question> responder;         // null: it is not asked
+        std::shared_ptr<Question> list;              // null: none is looked at
+        bool is_stapled = false;                     // one of the owners wants it
         CertificateStatus status = CertificateStatus::Unknown;
         base::Time from{};
         base::Time until{};
@@ -148,12 +147,24 @@ class Stapler final : public StapleSource {
         std::string crl_url;
         std::optional<CrlFindings> findings;
     };
+    /// Who is asked about a certificate, and whether the answer is stapled.
+    struct Plan {
+        bool asks_responder = false;
+        bool is_stapled = false;
+        bool reads_list = false;
+    };
+    static Plan plan_for(const Domain& domain, const tls::Certificate& certificate);
     Known look_up(const Domain& domain, const std::shared_ptr<const tls::Certificate>& certificate);
     std::optional<base::Time> pause_of_last_run(const std::string& owner, base::Time now);
 
     // The table, all with the mutex.
     void add(const std::shared_ptr<Owner>& owner, Known known, std::optional<base::Time> pause);
-    void drop(const Digest& digest);
+    void add_responder(Item& item, const Plan& plan, const Known& known,
+                       std::optional<base::Time> pause);
+    void add_list(Item& item, Known known, std::optional<base::Time> pause);
+    void drop(const std::shared_ptr<Owner>& owner, const Digest& digest);
+    void forget_responder(Item& item);
+    void forget_list(Item& item);
     static void take_answer(Item& item, const OcspAnswer& answer);
     static void take_finding(Item& item, const Question& list);
     std::shared_ptr<Question> make_question(std::string url, const std::shared_ptr<Owner>& owner,
@@ -172,6 +183,7 @@ class Stapler final : public StapleSource {
     /// What a thread works with: a question's own state may change meanwhile.
     struct Asked {
         std::shared_ptr<Question> question;
+        std::shared_ptr<Owner> owner;
         Domain domain;
         Certificates certificates;
         Validators validators;

@@ -92,3 +92,75 @@ TEST_CASE("server-status: a table whose texts are escaped, without links if ther
     CHECK(has(table, "until 2026-12-31"));
     CHECK_FALSE(has(table, "crt.sh"));
 }
+
+namespace {
+
+StapleRow staple_row(std::string domain, std::string status) {
+    auto certificate = std::make_shared<tls::Certificate>();
+    certificate->leaf = {1, 2, 3};
+    StapleRow row{.domain = std::move(domain), .certificate = certificate, .report = {}};
+    row.report.status = std::move(status);
+    row.report.url = "http://ocsp.example.net/a";
+    row.report.refresh_at = now + hours{24};
+    return row;
+}
+
+}  // namespace
+
+TEST_CASE("server-status?auto: staples with mod_md's keys (mod_md.md 7.4)") {
+    CHECK(staple_status_lines({}, now) ==
+          "ManagedStaplingsTotal: 0\nManagedStaplingsOK: 0\nManagedStaplingsRenew: 0\n"
+          "ManagedStaplingsErrored: 0\n");
+    StapleRow good = staple_row("a.example", "good");
+    good.report.from = now - hours{1};
+    good.report.until = now + hours{24 * 5};
+    StapleRow failing = staple_row("b.example", "unknown");
+    failing.report.renewal.emplace();
+    failing.report.renewal->errors = 2;
+    failing.report.renewal->last = make_problem(ECONNREFUSED, "no\nManagedStapling[7]Domain: x");
+    const std::vector<StapleRow> rows{good, failing, staple_row("c.example", "revoked")};
+    // SHA-1 of 01 02 03, as mod_md names certificates.
+    const std::string id = "7037807198c22a7d2b0807371d763779a84fdfcf";
+    const std::string lines = staple_status_lines(rows, now);
+    INFO(lines);
+    CHECK(lines.starts_with(
+        "ManagedStaplingsTotal: 3\nManagedStaplingsOK: 1\nManagedStaplingsRenew: 1\n"
+        "ManagedStaplingsErrored: 1\nManagedStapling[0]Domain: a.example\n"
+        "ManagedStapling[0]CertificateID: " +
+        id +
+        "\nManagedStapling[0]OCSPStatus: good\n"
+        "ManagedStapling[0]StaplingValidFrom: Sun, 01 Nov 2026 11:00:00 GMT\n"
+        "ManagedStapling[0]StaplingValidUntil: Fri, 06 Nov 2026 12:00:00 GMT\n"
+        "ManagedStapling[0]ResponderName: ocsp.example.net\n"
+        "ManagedStapling[0]ResponderURL: http://ocsp.example.net/a\n"
+        "ManagedStapling[0]ActivityRefresh: 86400\n"
+        "ManagedStapling[1]Domain: b.example\n"));
+    CHECK(has(lines, "ManagedStapling[1]OCSPStatus: unknown\nManagedStapling[1]ResponderName: "));
+    CHECK(has(lines, "ManagedStapling[1]ActivityLastStatus: Connection refused\n"));
+    CHECK_FALSE(has(lines, "\nManagedStapling[7]"));
+    CHECK(has(lines, "ManagedStapling[2]OCSPStatus: revoked\n"));
+}
+
+TEST_CASE("server-status: the table of staples, texts escaped; none without rows") {
+    CHECK(staple_status_table({}, now).empty());
+    StapleRow good = staple_row("a.example", "good");
+    good.report.until = now + hours{24 * 5};
+    StapleRow failing = staple_row("<b>", "unknown");
+    failing.report.renewal.emplace();
+    failing.report.renewal->errors = 2;
+    failing.report.renewal->last = make_problem(EPROTO, "<script>");
+    const std::string table = staple_status_table(std::vector{good, failing}, now);
+    INFO(table);
+    CHECK(table.starts_with("<h2>Managed Staplings</h2>\n<table class=\"md_ocsp_status\">"));
+    CHECK(has(table,
+              "<th>Domain</th><th>CertificateID</th><th>OCSPStatus</th>"
+              "<th>StaplingValid</th><th>Responder</th><th>Activity</th>"));
+    CHECK(has(table, "<tr class=\"even\"><td>a.example</td>"));
+    CHECK(has(table,
+              "<td>good</td><td>until 2026-11-06</td><td>ocsp.example.net</td>"
+              "<td>Refresh in ~1 day</td>"));
+    CHECK(has(table, "<tr class=\"odd\"><td>&lt;b&gt;</td>"));
+    CHECK(has(table, "<td>unknown</td><td>-</td>"));
+    CHECK(has(table, "&lt;script&gt; (2 in a row). Refresh in ~1 day"));
+    CHECK_FALSE(has(table, "<script>"));
+}

@@ -58,6 +58,8 @@ TEST_CASE("md-status: one object, byte for byte (mod_md.md 7.1)") {
     staple.status = "good";
     staple.from = noon;
     staple.until = noon + std::chrono::hours{24 * 7};
+    staple.url = "http://ocsp.example.net";
+    staple.is_stapled = true;
     status.served = {{"P-256", served, staple}};
     status.staged = {{"P-256", staged, {}}};
     status.renew_at = at("2026-12-04T17:12:00Z");
@@ -120,7 +122,9 @@ TEST_CASE("md-status: one object, byte for byte (mod_md.md 7.1)") {
         "valid": {
           "from": "Sun, 22 Nov 2026 12:00:00 GMT",
           "until": "Sun, 29 Nov 2026 12:00:00 GMT"
-        }
+        },
+        "responder": "http://ocsp.example.net",
+        "stapled": true
       }
     },
     "valid": {
@@ -267,4 +271,35 @@ TEST_CASE("certificate-status: byte for byte, before, while and after (920_001, 
     status = plain("a.org");
     status.served = {{"0", first, {}}};
     CHECK(certificate_status(status) == "{\n  \"rsa\": {}\n}");
+}
+
+TEST_CASE("What the CA says of a certificate: all in md-status, what handshakes show for all") {
+    DomainStatus status = plain("a.org");
+    StapleReport report;
+    report.status = "revoked";
+    report.from = noon;
+    report.until = noon + std::chrono::hours{24};
+    report.url = "http://crl.example.net/1.crl";
+    report.is_crl = true;
+    report.refresh_at = noon + std::chrono::hours{6};
+    report.revoked_at = noon;
+    report.reason = "keyCompromise";
+    report.last_success = noon;
+    report.renewal.emplace();
+    report.renewal->name = "a.org";
+    report.renewal->errors = 2;
+    report.renewal->last = make_problem(EPROTO, "secret detail");
+    status.served = {{"rsa", certificate({.names = {"a.org"}}), report}};
+    const std::string all = md_status(status);
+    CHECK_THAT(all, Catch::Contains("\"crl\": \"http://crl.example.net/1.crl\"") &&
+                        Catch::Contains("\"stapled\": false") &&
+                        Catch::Contains("\"refresh-at\": \"Sun, 22 Nov 2026 18:00:00 GMT\"") &&
+                        Catch::Contains("\"answered\": \"Sun, 22 Nov 2026 12:00:00 GMT\"") &&
+                        Catch::Contains("\"revoked-at\": \"Sun, 22 Nov 2026 12:00:00 GMT\"") &&
+                        Catch::Contains("\"reason\": \"keyCompromise\"") &&
+                        Catch::Contains("\"errors\": 2") && Catch::Contains("secret detail"));
+    const std::string shown = certificate_status(status);
+    CHECK_THAT(shown, Catch::Contains("    \"ocsp\": {\n      \"status\": \"revoked\",\n"
+                                      "      \"valid\": {\n"));
+    CHECK_THAT(shown, !Catch::Contains("secret detail") && !Catch::Contains("crl.example.net"));
 }
