@@ -150,7 +150,8 @@ def main():
             assert stapled == stapling, "not as configured"
             running.stop()
         for stapling, (start, rss) in found.items():
-            print(f"stapling {'on ' if stapling else 'off'}  start {start:.2f} s  rss {rss:.1f} MiB")
+            print(f"stapling {'on ' if stapling else 'off'}  start {start:.2f} s  "
+                  f"rss {rss:.1f} MiB")
         each = (found[True][1] - found[False][1]) * 1024 / options.domains
         print(f"for each staple: {each:.2f} KiB, "
               f"{(found[True][0] - found[False][0]) / options.domains * 1e6:.0f} us at the start")

@@ -114,7 +114,7 @@ Outcome<Crl> Crl::read(std::span<const uint8_t> der, const tls::Der& issuer_der,
     if (!from || !until) return refused("it does not say when the next one comes");
     parts->from = *from;
     parts->until = *until;
-    if (parts->from > now + ocsp_skew_max) {
+    if (is_of_the_future(parts->from, now)) {
         return refused(fmt::format("it is not valid before {}; is the clock of this machine right?",
                                    base::format_rfc3339(parts->from)));
     }

@@ -272,11 +272,15 @@ base::Time Engine::install_when_ready(Visit& visit) {
     if (auto stapled = get_staples(visit, *staged); !stapled) {
         Problem problem = std::move(stapled).error();
         if (is_stopping(problem)) return now;
-        // Otherwise finished stays: it is tried again.
-        if (problem.type == "certificate-revoked") {
+        const bool is_revoked = problem.type == "certificate-revoked";
+        if (is_revoked) {
             // No staple will ever come. A CA that does so to each is asked once a day.
             problem.retry_after =
                 std::max(problem.retry_after.value_or(always_due_interval), always_due_interval);
+        }
+        // Otherwise finished stays: it is tried again. That it must be stapled may have been
+        // another configuration's wish: then there is a better one to be had.
+        if (is_revoked || !domain.must_staple) {
             visit.job.finished = false;
             if (auto reset = reset_staging(store_, domain.name); !reset) {
                 base::log_warn("md", domain.name, "{}", reset.error().message());

@@ -195,7 +195,7 @@ Outcome<OcspAnswer> OcspQuestion::read(std::span<const uint8_t> bytes,
     OcspAnswer answer;
     answer.from = *single->from;
     answer.until = single->until.value_or(answer.from + ocsp_life_default);
-    if (answer.from > now + ocsp_skew_max) {
+    if (is_of_the_future(answer.from, now)) {
         return refused(fmt::format("it is not valid before {}; is the clock of this machine right?",
                                    base::format_rfc3339(answer.from)));
     }

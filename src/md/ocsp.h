@@ -31,6 +31,10 @@ struct OcspAnswer {
 
 /// How far the responder's clock and ours may be apart.
 constexpr base::Duration ocsp_skew_max = std::chrono::minutes{5};
+/// Whether an answer or list that is of `from` is none yet.
+inline bool is_of_the_future(base::Time from, base::Time now) {
+    return from > now + ocsp_skew_max;
+}
 /// How long an answer without nextUpdate is taken for true (mod_md.md 6.3).
 constexpr base::Duration ocsp_life_default = std::chrono::hours{12};
 

@@ -177,7 +177,7 @@ class Stapler final : public StapleSource {
     Item* item_of(const tls::Certificate& certificate);
     StapleReport report_of(const Item& item) const;
 
-    // Asking; without the mutex.
+    // Asking; without the mutex: stapler_asking.cc.
     void work();
     using Certificates = std::vector<std::shared_ptr<const tls::Certificate>>;
     /// What a thread works with: a question's own state may change meanwhile.

@@ -1,0 +1,303 @@
+// How the stapler asks, what it makes of an answer, and whom it tells: declared in stapler.h.
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "md/poll.h"
+#include "md/stapler.h"
+
+namespace md {
+
+namespace {
+
+using std::chrono::hours;
+using std::chrono::seconds;
+
+/// When the renew window is open already after an answer (mod_md.md 6.4).
+constexpr base::Duration again_max = hours{1};
+constexpr base::Duration again_min = seconds{10};
+
+}  // namespace
+
+Outcome<void> Stapler::obtain(const Domain& domain,
+                              const std::shared_ptr<const tls::Certificate>& certificate) {
+    if (!plan_for(domain, *certificate).is_stapled) {
+        if (!certificate->must_staple) return {};
+        return make_problem(
+            EINVAL,
+            "the certificate must be stapled, and names no OCSP responder to get the "
+            "staple from: this CA has none any more; write must_staple = false");
+    }
+    auto question = OcspQuestion::about(*certificate);
+    if (!question) return question.error();
+    const base::Time now = clock_.now();
+    {
+        const std::lock_guard lock(mutex_);
+        const Item* item = item_of(*certificate);
+        if (item != nullptr && item->staple && item->until > now) return {};
+        const auto at = obtained_.find(certificate->sha256);
+        if (at != obtained_.end() && at->second.until > now) return {};
+    }
+    auto stored = load_staple(store_, domain.name, *certificate, *question, now);
+    std::optional<OcspAnswer> answer;
+    if (stored && *stored && (*stored)->status == CertificateStatus::Good) {
+        answer = std::move(**stored);
+    } else {
+        const std::unique_ptr<Transport> transport = transport_factory_();
+        {
+            const std::lock_guard lock(mutex_);
+            if (stop_.stop_requested()) return stopping_problem();
+            transports_.insert(transport.get());
+        }
+        auto given =
+            ask_ocsp(*transport, domain, certificate->ocsp_url, *question, clock_, random_);
+        {
+            const std::lock_guard lock(mutex_);
+            transports_.erase(transport.get());
+        }
+        if (stop_.stop_requested()) return stopping_problem();
+        if (!given) return given.error();
+        if (given->status == CertificateStatus::Revoked) {
+            Problem problem = make_problem(
+                EPROTO, fmt::format("its OCSP responder says that the new certificate {} is "
+                                    "revoked ({})",
+                                    certificate->serial, given->reason));
+            problem.type = "certificate-revoked";
+            return problem;
+        }
+        if (auto saved = save_staple(store_, domain.name, *certificate, *given); !saved) {
+            base::log_warn("md", domain.name, "{}", saved.error().message());
+        }
+        answer = std::move(*given);
+    }
+    const std::lock_guard lock(mutex_);
+    obtained_.insert_or_assign(certificate->sha256, std::move(*answer));
+    return {};
+}
+
+void Stapler::ask(const std::shared_ptr<Question>& question, Transport& transport) {
+    Asked asked{.question = question,
+                .owner = {},
+                .domain = {},
+                .certificates = {},
+                .validators = {},
+                .from = {},
+                .by_serial = {}};
+    {
+        const std::lock_guard lock(mutex_);
+        asked.owner = question->owner;
+        asked.domain = question->owner->domain;
+        asked.certificates = question->certificates;
+        asked.validators = question->validators;
+        // One of the future was taken by a clock that was wrong: nothing real would be newer.
+        if (!is_of_the_future(question->from, clock_.now())) asked.from = question->from;
+        asked.by_serial = question->by_serial;
+    }
+    Outcome<void> outcome;
+    try {
+        outcome =
+            question->crl.empty() ? ask_responder(asked, transport) : read_list(asked, transport);
+    } catch (const std::exception& error) {  // the libraries': none of ours throws
+        outcome = make_problem(EINVAL, fmt::format("internal error: {}", error.what()));
+    }
+    finish(asked, outcome);
+}
+
+Outcome<void> Stapler::ask_responder(const Asked& asked, Transport& transport) {
+    const auto& certificate = asked.certificates.front();
+    auto about = OcspQuestion::about(*certificate);
+    if (!about) return about.error();
+    auto answer = ask_ocsp(transport, asked.domain, asked.question->url, *about, clock_, random_);
+    if (!answer) return answer.error();
+    if (answer->from < asked.from) {  // faults.md OC-13
+        return make_problem(EPROTO, fmt::format("the OCSP answer is ignored: it is of {}, and we "
+                                                "have one of {}",
+                                                base::format_rfc3339(answer->from),
+                                                base::format_rfc3339(asked.from)));
+    }
+    {
+        const std::lock_guard lock(mutex_);
+        Item* item = item_of(*certificate);
+        if (item == nullptr || item->responder != asked.question) return {};  // OC-17
+        take_answer(*item, *answer);
+        if (item->list) take_finding(*item, *item->list);
+        asked.question->from = answer->from;
+        asked.question->until = answer->until;
+    }
+    if (auto saved = save_staple(store_, asked.domain.name, *certificate, *answer); !saved) {
+        base::log_warn("md", asked.domain.name, "the OCSP answer is not saved: {}",
+                       saved.error().message());
+    }
+    return {};
+}
+
+Outcome<void> Stapler::read_list(const Asked& asked, Transport& transport) {
+    const bool is_complete =
+        std::all_of(asked.certificates.begin(), asked.certificates.end(),
+                    [&](const auto& one) { return asked.by_serial.contains(one->serial); });
+    auto download = download_crl(transport, asked.domain, asked.question->url,
+                                 is_complete ? asked.validators : Validators{}, clock_);
+    if (!download) return download.error();
+    CrlFindings findings;
+    if (download->is_unchanged) {
+        const std::lock_guard lock(mutex_);
+        if (asked.question->until > clock_.now()) return {};
+        asked.question->validators = {};  // the whole list next time
+        return make_problem(EPROTO, fmt::format("the CRL {} is out of date since {}",
+                                                base::escape_for_log(asked.question->url, 200),
+                                                base::format_rfc3339(asked.question->until)));
+    }
+    const base::Time now = clock_.now();
+    auto list = Crl::read(download->der, *asked.certificates.front()->chain.front(),
+                          asked.question->url, now);
+    if (!list) {
+        Problem problem = std::move(list).error();
+        problem.detail =
+            fmt::format("{}: {}", base::escape_for_log(asked.question->url, 200), problem.detail);
+        return problem;
+    }
+    if (list->from() < asked.from) {
+        return make_problem(EPROTO, fmt::format("the CRL is ignored: it is of {}, and we have seen "
+                                                "one of {}",
+                                                base::format_rfc3339(list->from()),
+                                                base::format_rfc3339(asked.from)));
+    }
+    findings.validators = download->validators;
+    findings.from = list->from();
+    findings.until = list->until();
+    for (const auto& certificate : asked.certificates) {
+        findings.by_serial[certificate->serial] = list->find(certificate->serial);
+    }
+    {
+        const std::lock_guard lock(mutex_);
+        Question& question = *asked.question;
+        question.validators = findings.validators;
+        question.from = findings.from;
+        question.until = findings.until;
+        question.by_serial = findings.by_serial;
+        for (const auto& certificate : question.certificates) {
+            Item* item = item_of(*certificate);
+            if (item != nullptr && item->list == asked.question) take_finding(*item, question);
+        }
+    }
+    if (auto saved = save_crl_findings(store_, asked.question->crl, asked.question->url, findings);
+        !saved) {
+        base::log_warn("md", asked.domain.name, "what the CRL says is not saved: {}",
+                       saved.error().message());
+    }
+    return {};
+}
+
+void Stapler::finish(const Asked& asked, const Outcome<void>& outcome) {
+    if (stop_.stop_requested()) return;  // nothing was learnt, and nobody waits
+    Question& question = *asked.question;
+    const base::Time now = clock_.now();
+    base::Time next = now;
+    {
+        const std::lock_guard lock(mutex_);
+        if (outcome) {
+            question.errors = 0;
+            question.last = Problem{0, {}, {}, {}, {}};
+            question.last_success = now;
+            next = refresh_at(question, now);
+            if (next <= now) {
+                next = now +
+                       std::clamp<base::Duration>((question.until - now) / 2, again_min, again_max);
+            }
+        } else {
+            question.errors = std::min(question.errors + 1, 1'000'000);
+            question.last = outcome.error();
+            next = after_failure(question, now);
+        }
+        question.next_run = next;  // for the job; not in the queue yet
+    }
+    tell_job(asked, outcome);
+    tell_listeners(asked);
+    {
+        const std::lock_guard lock(mutex_);
+        give_back(asked.question, next);
+    }
+    wake_.notify_one();
+}
+
+/// job.json of ocsp/<domain>, the log, and the events. mod_md writes that all went well whatever
+/// came of it (mod_md.md 6.4).
+void Stapler::tell_job(const Asked& asked, const Outcome<void>& outcome) {
+    const std::string& name = asked.domain.name;
+    const Question& question = *asked.question;
+    const std::lock_guard reporting(asked.owner->reporting);
+    auto loaded = load_job(store_, Group::Ocsp, name, clock_.now());
+    Job job;
+    if (loaded && *loaded) job = std::move(**loaded);
+    job.name = name;
+    const base::Time now = clock_.now();
+    bool is_stapled = false;
+    {
+        const std::lock_guard lock(mutex_);
+        for (const auto& certificate : asked.certificates) {
+            const Item* item = item_of(*certificate);
+            is_stapled |= item != nullptr && item->is_stapled;
+        }
+        job.errors = question.errors;
+        job.last = question.last;
+        job.next_run = std::chrono::ceil<seconds>(question.next_run);
+    }
+    job.last_run = now;
+    job.finished = outcome.ok();
+    if (!outcome) {
+        const std::string detail = base::escape_for_log(outcome.error().message());
+        job.note(now, "ocsp-error", outcome.error().type, outcome.error().message());
+        base::log_warn("md", name, "certificate {}: {}; asked again at {}",
+                       asked.certificates.front()->serial, detail,
+                       base::format_rfc3339(*job.next_run));
+    }
+    if (is_stapled) {
+        const EventKind kind = outcome ? EventKind::OcspRenewed : EventKind::OcspErrored;
+        (void)events_.raise({kind}, asked.domain, job);  // its failure changes nothing
+    }
+    if (auto saved = save_job(store_, Group::Ocsp, job); !saved) {
+        base::log_warn("md", name, "{}", saved.error().message());
+    }
+}
+
+void Stapler::tell_listeners(const Asked& asked) {
+    struct Found {
+        std::string domain;
+        RevokedCertificate revoked;
+    };
+    std::vector<Found> found;
+    std::map<std::string, Certificates> changed;
+    StaplerListener* listener = nullptr;
+    {
+        const std::lock_guard lock(mutex_);
+        listener = listener_;
+        for (const auto& certificate : asked.certificates) {
+            const Item* item = item_of(*certificate);
+            if (item == nullptr) continue;
+            for (const auto& owner : item->owners) {
+                const Domain& domain = owner->domain;
+                changed[domain.name].push_back(certificate);
+                if (item->status != CertificateStatus::Revoked ||
+                    domain.revocation_check == RevocationCheck::Off) {
+                    continue;
+                }
+                found.push_back({domain.name,
+                                 {base::hex(certificate->sha256), certificate->serial, item->reason,
+                                  item->revoked_at.value_or(item->from)}});
+            }
+        }
+    }
+    for (const auto& [domain, certificates] : changed) port_.staples_changed(domain, certificates);
+    for (const Found& one : found) {
+        base::log_error("md", one.domain, "certificate {} was revoked at {} ({}), as {} says",
+                        one.revoked.serial, base::format_rfc3339(one.revoked.when),
+                        one.revoked.reason, base::escape_for_log(asked.question->url, 200));
+        if (listener != nullptr) listener->on_revoked(one.domain, one.revoked);
+    }
+    if (listener == nullptr) return;
+    for (const auto& entry : changed) listener->on_staple_report(entry.first);
+}
+
+}  // namespace md
