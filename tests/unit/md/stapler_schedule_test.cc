@@ -23,6 +23,7 @@ TEST_CASE("It is asked again when the renew window begins, each at a time of its
     for (const Row& row : rows) {
         Bench bench;
         bench.settings.stapling_renew_window = row.window;
+        bench.restart();
         bench.responder.form.lifetime = row.lifetime;
         std::vector<CertificatePtr> certificates;
         for (uint8_t i = 0; i < 20; ++i) certificates.push_back(bench.make({.serial = i}));
@@ -63,6 +64,7 @@ TEST_CASE("Answers that are old already do not make a storm (OC-12)") {
 TEST_CASE("A window longer than the answers' life has them asked for every hour") {
     Bench bench;
     bench.settings.stapling_renew_window = {0, 30 * day};
+    bench.restart();
     const auto certificate = bench.make();
     bench.watch({certificate});
     bench.run();

@@ -216,6 +216,7 @@ TEST_CASE("Programs hear of staples, within their limits, and only where there a
     Bench bench;
     bench.settings.message_command = "tell";
     bench.settings.stapling_renew_window = {0, 30 * day};  // asked every hour
+    bench.restart();
     const auto certificate = bench.make();
     SECTION("where there are some") {
         bench.watch({certificate});
