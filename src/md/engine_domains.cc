@@ -128,9 +128,12 @@ std::unique_ptr<Engine::Entry> Engine::make_entry(ReconciledDomain known, const 
         entry->revoked = load_revoked(store_, name);
     }
     // Somebody may just have done what the failure told them to: it is tried at once.
-    if (known.settings_changed && entry->job && !entry->job->finished &&
-        may_depend_on_settings(entry->job->last)) {
-        entry->job->next_run.reset();
+    if (known.settings_changed && entry->job) {
+        Job& job = *entry->job;
+        const bool is_set_waiting = job.finished && !entry->is_announcing && job.errors > 0;
+        if (is_set_waiting || (!job.finished && may_depend_on_settings(job.last))) {
+            job.next_run.reset();
+        }
     }
     if (entry->job && correct_times(*entry->job, now) && may_write) {
         const Group group = entry->is_announcing ? Group::Domains : Group::Staging;

@@ -279,7 +279,8 @@ base::Time Engine::install_when_ready(Visit& visit) {
                 std::max(problem.retry_after.value_or(always_due_interval), always_due_interval);
         }
         // Otherwise finished stays: it is tried again. That it must be stapled may have been
-        // another configuration's wish: then there is a better one to be had.
+        // another configuration's wish: then there is a better one to be had, and soon.
+        if (!domain.must_staple) visit.job.errors = 0;
         if (is_revoked || !domain.must_staple) {
             visit.job.finished = false;
             if (auto reset = reset_staging(store_, domain.name); !reset) {

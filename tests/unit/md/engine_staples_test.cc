@@ -230,6 +230,19 @@ TEST_CASE("A must-staple certificate that names no responder: told, and not orde
     CHECK(world.summary().last_error.find("write must_staple = false") != std::string::npos);
 }
 
+TEST_CASE("A set that waits for a staple nobody wants any more makes way for one without") {
+    StapledWorld world(stapled_domain(true));
+    world.ca.ocsp_url = "";
+    world.live(day * 5);
+    CHECK(world.ca.orders_made == 1);
+    world.domains[0].must_staple = false;
+    world.restart();
+    world.live(minutes{10});
+    CHECK_FALSE(world.only().fallback);
+    CHECK_FALSE(world.only().must_staple);
+    CHECK(world.ca.orders_made == 2);
+}
+
 TEST_CASE("A new must-staple certificate that is revoked before it is served is given up") {
     StapledWorld world(stapled_domain(true));
     world.run();
