@@ -255,9 +255,11 @@ class Engine final : public StaplerListener {
     void watch_staples(const Entry& entry);
     static std::vector<std::shared_ptr<const tls::Certificate>> unrevoked(const Entry& entry);
     Outcome<void> get_staples(Visit& visit, const std::vector<Slot>& staged);
+    void look_for_revoked(Entry& entry) const;
     bool learn_revoked(Visit& visit, const std::vector<RevokedCertificate>& found);
     base::Time revoked_due_at(const Visit& visit, base::Time now) const;
     void count_urgent_renewal(Visit& visit);
+    base::Duration activation_delay(const Visit& visit, base::Time now) const;
 
     // The table; what is told of it: engine_status.cc.
     /// Certificates stay, texts with private keys in them do not.

@@ -178,7 +178,10 @@ void Engine::finish_settlement(Settlement& settlement) {
     std::vector<std::unique_ptr<Entry>> gone;  // dies without the mutex
     const std::lock_guard lock(mutex_);
     std::map<std::string, Entry*> made;
-    for (const auto& entry : settlement.made) made[entry->configured.name] = entry.get();
+    for (const auto& entry : settlement.made) {
+        made[entry->configured.name] = entry.get();
+        look_for_revoked(*entry);
+    }
     for (const Entry* former : settlement.leaving) {
         const auto found = made.find(former->configured.name);
         if (found == made.end()) continue;
@@ -187,7 +190,9 @@ void Engine::finish_settlement(Settlement& settlement) {
         entry.requests = former->requests;
         entry.requests_done = former->requests_done;
         entry.request_error = former->request_error;
-        entry.found_revoked = former->found_revoked;
+        for (const RevokedCertificate& one : former->found_revoked) {
+            entry.found_revoked.push_back(one);
+        }
         entry.urgent_renewals = former->urgent_renewals;
         if (entry.requests.any() || !entry.found_revoked.empty())
             entry.next_visit = base::Time::min();

@@ -29,7 +29,10 @@ const Slot* slot_of(const std::vector<Slot>& slots, const RevokedCertificate& re
 
 /// The staples come first: each set that is published brings its own.
 void Engine::watch_staples(const Entry& entry) {
-    if (stapler_ != nullptr) stapler_->watch(entry.stored.domain, usable(entry.served));
+    if (stapler_ == nullptr) return;
+    auto certificates = usable(entry.served);
+    for (const auto& certificate : usable(entry.archived)) certificates.push_back(certificate);
+    stapler_->watch(entry.stored.domain, certificates);
 }
 
 /// What can be served of `slots`. A certificate that was revoked is so only while there is no other
@@ -55,6 +58,7 @@ Outcome<void> Engine::get_staples(Visit& visit, const std::vector<Slot>& staged)
             if (!obtained) return obtained;
             continue;
         }
+        if (obtained.error().type == "certificate-revoked") return obtained;
         if (slot.certificate->must_staple) {
             Problem problem = std::move(obtained).error();
             problem.detail = fmt::format(
@@ -93,11 +97,27 @@ void Engine::on_revoked(const std::string& domain, const RevokedCertificate& rev
     wake_.notify_one();
 }
 
+/// What the stapler has told while the entry was not in the table yet. With the mutex.
+void Engine::look_for_revoked(Entry& entry) const {
+    const Domain& domain = entry.stored.domain;
+    if (stapler_ == nullptr || domain.revocation_check == RevocationCheck::Off) return;
+    for (const Slot& slot : entry.served) {
+        if (!slot.certificate || find_revoked(entry.revoked, *slot.certificate) != nullptr)
+            continue;
+        const auto report = stapler_->report(*slot.certificate);
+        if (!report || !report->revoked_at) continue;
+        entry.found_revoked.push_back({base::hex(slot.certificate->sha256),
+                                       slot.certificate->serial, report->reason,
+                                       *report->revoked_at});
+        entry.next_visit = base::Time::min();
+    }
+}
+
 void Engine::on_staple_report(const std::string& domain) {
     // With the mutex: nothing older overtakes it, and nothing is told of a domain that is gone.
     const std::lock_guard lock(mutex_);
     for (const auto& entry : entries_) {
-        if (entry->stored.domain.name == domain) publish_status(*entry);
+        if (entry->stored.domain.name == domain && !entry->leaving) publish_status(*entry);
     }
 }
 
@@ -154,6 +174,12 @@ void Engine::count_urgent_renewal(Visit& visit) {
     auto& done = visit.entry.urgent_renewals;
     std::erase_if(done, [&](base::Time when) { return when > now || when < now - urgent_period; });
     done.push_back(now);
+}
+
+/// A new set waits for nothing while what is served was revoked.
+base::Duration Engine::activation_delay(const Visit& visit, base::Time now) const {
+    const bool is_revoked = revoked_due_at(visit, now) != base::Time::max();
+    return is_revoked ? base::Duration::zero() : settings_.activation_delay;
 }
 
 }  // namespace md

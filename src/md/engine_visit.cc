@@ -182,7 +182,7 @@ base::Time Engine::renew(Visit& visit, Transport& transport, bool requested) {
     job.last = Problem{0, {}, {}, {}, {}};
     job.finished = true;
     job.valid_from =
-        ready_at(visit.served, visit.stored.state, *staged, settings_.activation_delay, now);
+        ready_at(visit.served, visit.stored.state, *staged, activation_delay(visit, now), now);
     job.note(now, "finished", "", "");
     {
         const std::lock_guard lock(mutex_);
@@ -259,7 +259,7 @@ base::Time Engine::install_when_ready(Visit& visit) {
     // Not later than it would be decided now: the clock may have been ahead when it was.
     const base::Time ready = std::min(
         visit.job.valid_from.value_or(now),
-        ready_at(visit.served, visit.stored.state, *staged, settings_.activation_delay, now));
+        ready_at(visit.served, visit.stored.state, *staged, activation_delay(visit, now), now));
     visit.job.valid_from = ready;
     if (ready > now) {
         base::log_info("md", domain.name, "the new certificate is installed at {}",
@@ -280,8 +280,11 @@ base::Time Engine::install_when_ready(Visit& visit) {
         }
         // Otherwise finished stays: it is tried again. That it must be stapled may have been
         // another configuration's wish: then there is a better one to be had, and soon.
-        if (!domain.must_staple) visit.job.errors = 0;
-        if (is_revoked || !domain.must_staple) {
+        auto asked_for = load_domain(store_, Group::Staging, domain.name, now);
+        const bool is_former_wish =
+            !domain.must_staple && asked_for && *asked_for && (*asked_for)->domain.must_staple;
+        if (is_former_wish) visit.job.errors = 0;
+        if (is_revoked || is_former_wish) {
             visit.job.finished = false;
             if (auto reset = reset_staging(store_, domain.name); !reset) {
                 base::log_warn("md", domain.name, "{}", reset.error().message());
@@ -332,11 +335,21 @@ Outcome<void> Engine::install(Visit& visit, const std::vector<Slot>& staged) {
     visit.stored.state_description = report.description;
     visit.is_announcing = true;
     visit.renewal_infos.clear();
-    visit.revoked.clear();  // what it is about is in the archive
+    // What it is about is in the archive, but for files of the administrator's.
+    std::erase_if(visit.revoked, [&](const RevokedCertificate& revoked) {
+        return std::none_of(visit.served.begin(), visit.served.end(), [&](const Slot& slot) {
+            return slot.certificate && base::hex(slot.certificate->sha256) == revoked.sha256;
+        });
+    });
+    if (!visit.revoked.empty()) {
+        if (auto saved = save_revoked(store_, domain.name, visit.revoked); !saved) {
+            base::log_warn("md", domain.name, "{}", saved.error().message());
+        }
+    }
     {
         const std::lock_guard lock(mutex_);
         visit.entry.renewal_infos.clear();
-        visit.entry.revoked.clear();
+        visit.entry.revoked = visit.revoked;
         visit.entry.stored = visit.stored;
         visit.entry.served = visit.served;
         visit.entry.archived.clear();

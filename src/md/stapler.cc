@@ -197,6 +197,7 @@ void Stapler::add_responder(Item& item, const Plan& plan, const Known& known,
     item.responder->certificates.push_back(item.certificate);
     if (known.answer) {
         take_answer(item, *known.answer);
+        if (item.list) take_finding(item, *item.list);
         item.responder->from = known.answer->from;
         item.responder->until = known.answer->until;
         // What was revoked is asked about again: nobody may have been told before the restart.
@@ -229,7 +230,8 @@ void Stapler::add_list(Item& item, Known known, std::optional<base::Time> pause)
     take_finding(item, *list);
     if (!is_new && !list->is_running) queue_.erase(list);
     // Of a new serial, nothing is known without the list itself; a revoked one is looked at again.
-    const bool is_known = item.status == CertificateStatus::Good;
+    const bool is_known = item.status == CertificateStatus::Good &&
+                          list->by_serial.contains(item.certificate->serial);
     if (!is_known && list->errors == 0) list->next_run = now;
     if (is_new && pause) list->next_run = std::max(list->next_run, *pause);
     if (!list->is_running) queue_.insert(list);

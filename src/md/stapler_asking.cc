@@ -51,8 +51,12 @@ Outcome<void> Stapler::obtain(const Domain& domain,
             if (stop_.stop_requested()) return stopping_problem();
             transports_.insert(transport.get());
         }
-        auto given =
-            ask_ocsp(*transport, domain, certificate->ocsp_url, *question, clock_, random_);
+        Outcome<OcspAnswer> given = stopping_problem();
+        try {
+            given = ask_ocsp(*transport, domain, certificate->ocsp_url, *question, clock_, random_);
+        } catch (const std::exception& error) {  // the libraries': none of ours throws
+            given = make_problem(EINVAL, fmt::format("internal error: {}", error.what()));
+        }
         {
             const std::lock_guard lock(mutex_);
             transports_.erase(transport.get());
@@ -73,6 +77,8 @@ Outcome<void> Stapler::obtain(const Domain& domain,
         answer = std::move(*given);
     }
     const std::lock_guard lock(mutex_);
+    // Of sets that were never served.
+    std::erase_if(obtained_, [&](const auto& one) { return one.second.until <= now; });
     obtained_.insert_or_assign(certificate->sha256, std::move(*answer));
     return {};
 }
@@ -213,8 +219,8 @@ void Stapler::finish(const Asked& asked, const Outcome<void>& outcome) {
         }
         question.next_run = next;  // for the job; not in the queue yet
     }
+    tell_listeners(asked);  // first: programs may take their time
     tell_job(asked, outcome);
-    tell_listeners(asked);
     {
         const std::lock_guard lock(mutex_);
         give_back(asked.question, next);
