@@ -13,7 +13,7 @@ namespace md {
 /// A domain in the engine's table. `configured` must outlive the call.
 struct TableRow {
     const Domain* configured = nullptr;  // as the configuration had it
-    bool is_busy = false;                // a thread works on it: it has to stay for now
+    bool is_busy = false;                // a thread works on it: it stays until that is done
 };
 
 /// Indices, in order. Rows and domains that are in none of these are each other's: they stay.
