@@ -247,9 +247,11 @@ void Engine::publish(const Entry& entry) {
         }
     }
     certificate_port_.publish(domain.name, domain.names, std::move(certificates));
+    const std::lock_guard lock(mutex_);
     publish_status(entry);
 }
 
+/// With the mutex: nothing older overtakes what another thread tells.
 void Engine::publish_status(const Entry& entry) {
     const Domain& domain = entry.stored.domain;
     certificate_port_.publish_status(

@@ -212,7 +212,9 @@ class Engine final : public StaplerListener {
 
     // One visit; each returns when to come again. engine_visit.cc.
     base::Time visit(Entry& entry, Transport& transport);
-    base::Time visit(Visit& visit, Transport& transport, bool requested);
+    /// `is_urgent`: what is served was just revoked; a set that waits is taken at once, else one is
+    /// ordered.
+    base::Time visit(Visit& visit, Transport& transport, bool requested, bool is_urgent);
     void look_again(Visit& visit);
     base::Time renew(Visit& visit, Transport& transport, bool requested);
     Outcome<void> guard(const Domain& domain, const std::vector<Slot>& staged, base::Time now);
@@ -294,6 +296,8 @@ class Engine final : public StaplerListener {
     std::condition_variable wake_;
     std::vector<Domain> wanted_;
     bool is_change_waiting_ = false;               // for a thread to give an entry back
+    std::set<std::string> missed_reports_;         // of domains that were not in the table, since
+                                                   // a settlement began
     std::vector<std::unique_ptr<Entry>> entries_;  // as configured
     std::set<Entry*, Sooner> queue_;               // those that no thread works on
     std::map<std::string, int> running_per_ca_;

@@ -55,6 +55,7 @@ Engine::Settlement Engine::begin_settlement() {
     const std::lock_guard lock(mutex_);
     Settlement settlement;
     settlement.wanted = wanted_;
+    missed_reports_.clear();
     std::vector<TableRow> rows;
     for (const auto& entry : entries_) rows.push_back({&entry->configured, entry->running});
     const TableChange change = plan_change(rows, settlement.wanted);
@@ -181,6 +182,7 @@ void Engine::finish_settlement(Settlement& settlement) {
     for (const auto& entry : settlement.made) {
         made[entry->configured.name] = entry.get();
         look_for_revoked(*entry);
+        if (missed_reports_.contains(entry->configured.name)) publish_status(*entry);
     }
     for (const Entry* former : settlement.leaving) {
         const auto found = made.find(former->configured.name);

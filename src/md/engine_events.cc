@@ -21,6 +21,7 @@ Outcome<void> Engine::raise(Visit& visit, EventKind kind) {
 }
 
 void Engine::tell_status(const Visit& visit) {
+    const std::lock_guard lock(mutex_);
     publish_status(visit.entry);
 }
 

@@ -114,11 +114,14 @@ void Engine::look_for_revoked(Entry& entry) const {
 }
 
 void Engine::on_staple_report(const std::string& domain) {
-    // With the mutex: nothing older overtakes it, and nothing is told of a domain that is gone.
+    // Nothing is told of a domain that is gone.
     const std::lock_guard lock(mutex_);
     for (const auto& entry : entries_) {
-        if (entry->stored.domain.name == domain && !entry->leaving) publish_status(*entry);
+        if (entry->stored.domain.name != domain || entry->leaving) continue;
+        publish_status(*entry);
+        return;
     }
+    missed_reports_.insert(domain);  // its entry may be in the making
 }
 
 /// Takes note of what was revoked by others: for good, since revoked.json outlives a restart. True
@@ -150,7 +153,8 @@ bool Engine::learn_revoked(Visit& visit, const std::vector<RevokedCertificate>& 
                         "the revoked certificate is not renewed here: replace it by hand");
         return false;
     }
-    return revoked_due_at(visit, clock_.now()) <= clock_.now();
+    const bool is_set_waiting = visit.job.finished && !visit.is_announcing;
+    return is_set_waiting || revoked_due_at(visit, clock_.now()) <= clock_.now();
 }
 
 /// When what is served has to be renewed because some of it was revoked; max(): none was.

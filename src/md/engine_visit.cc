@@ -75,7 +75,7 @@ base::Time Engine::visit(Entry& entry, Transport& transport) {
     try {
         answer(visit, transport, requests);
         const bool is_urgent = learn_revoked(visit, found_revoked);
-        next = this->visit(visit, transport, requests.renew || requests.revoke || is_urgent);
+        next = this->visit(visit, transport, requests.renew || requests.revoke, is_urgent);
     } catch (const std::exception& error) {  // the libraries': none of ours throws
         next = failed(visit, make_problem(EINVAL, fmt::format("internal error: {}", error.what())));
     }
@@ -88,16 +88,17 @@ base::Time Engine::visit(Entry& entry, Transport& transport) {
     return next;
 }
 
-base::Time Engine::visit(Visit& visit, Transport& transport, bool requested) {
+base::Time Engine::visit(Visit& visit, Transport& transport, bool requested, bool is_urgent) {
     const Domain& domain = visit.stored.domain;
     const base::Time now = clock_.now();
     look_again(visit);
     const bool waits = visit.job.next_run && *visit.job.next_run > now;
     const base::Time renewal =
         visit.is_announcing ? renewal_beside_announcement(visit, now) : base::Time::max();
-    if (waits && !requested && renewal > now) return std::min(*visit.job.next_run, renewal);
+    const bool at_once = requested || is_urgent;
+    if (waits && !at_once && renewal > now) return std::min(*visit.job.next_run, renewal);
     visit.job.next_run.reset();
-    if (visit.is_announcing && !requested && !waits) {
+    if (visit.is_announcing && !at_once && !waits) {
         const auto& made = visit.job.last_run;
         const bool was_due_when_made = made && due_at(visit, now) <= *made;
         const auto next = announce(visit);
@@ -109,11 +110,11 @@ base::Time Engine::visit(Visit& visit, Transport& transport, bool requested) {
     const auto is_due = [&] {
         return may_renew(domain, visit.stored.state) && due_at(visit, now) <= now;
     };
-    if (!requested && !is_due()) {
+    if (!at_once && !is_due()) {
         tell_contacts(visit, transport);
         ask_for_renewal_info(visit, transport);
     }
-    if (requested || is_due()) return renew(visit, transport, requested);
+    if (at_once || is_due()) return renew(visit, transport, at_once);
     return look_after_expiry(visit);
 }
 

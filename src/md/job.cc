@@ -76,6 +76,13 @@ Job read_job(const Json& json, const std::string& name) {
                 {*when, type, string_at(entry, {"status"}), string_at(entry, {"detail"})});
         }
     }
+    if (const Json* pauses = find(json, {"pauses"}); pauses && pauses->is_object()) {
+        for (const auto& [question, pause] : pauses->items()) {
+            const auto until = time_at(pause, {"until"});
+            if (!until || job.pauses.size() == Job::pauses_max) continue;
+            job.pauses[question] = {*until, bool_at(pause, {"asked-for"}, false)};
+        }
+    }
     return job;
 }
 
@@ -146,6 +153,18 @@ void Job::note(base::Time when, std::string type, std::string status, std::strin
     log.erase(oldest == log.rend() ? log.end() - 1 : oldest.base() - 1);
 }
 
+void Job::pause(const std::string& question, const std::optional<Pause>& pause, base::Time now) {
+    std::erase_if(pauses, [&](const auto& one) { return one.second.until <= now; });
+    pauses.erase(question);
+    if (!pause) return;
+    if (pauses.size() >= pauses_max) {
+        pauses.erase(std::min_element(
+            pauses.begin(), pauses.end(),
+            [](const auto& a, const auto& b) { return a.second.until < b.second.until; }));
+    }
+    pauses[question] = *pause;
+}
+
 Json job_to_json_value(const Job& job, bool with_log) {
     Json json;
     json["name"] = job.name;
@@ -158,6 +177,11 @@ Json job_to_json_value(const Job& job, bool with_log) {
     json["errors"] = job.errors;
     if (job.last_run || job.last.status != 0 || !job.last.detail.empty() || !job.activity.empty()) {
         json["last"] = last_to_json(job);
+    }
+    for (const auto& [question, pause] : job.pauses) {
+        Json& entry = json["pauses"][question];
+        entry["until"] = base::format_http_date(pause.until);
+        if (pause.is_asked_for) entry["asked-for"] = true;
     }
     if (with_log) {
         json["log"]["entries"] = Json::array();

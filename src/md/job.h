@@ -20,6 +20,11 @@ struct LogEntry {
 };
 
 struct Job {
+    /// Until when one of several questions of the same job waits (the stapler's).
+    struct Pause {
+        base::Time until{};
+        bool is_asked_for = false;  // by a Retry-After
+    };
     std::string name;
     bool finished = false;
     bool notified = false;
@@ -27,13 +32,17 @@ struct Job {
     std::optional<base::Time> next_run;
     std::optional<base::Time> last_run;
     std::optional<base::Time> valid_from;
-    int errors = 0;                   // consecutive failures
-    Problem last{0, {}, {}, {}, {}};  // status 0: no error
-    std::string activity;             // what the drive is doing now, for people
-    std::vector<LogEntry> log;        // newest first
+    int errors = 0;                       // consecutive failures
+    Problem last{0, {}, {}, {}, {}};      // status 0: no error
+    std::string activity;                 // what the drive is doing now, for people
+    std::vector<LogEntry> log;            // newest first
+    std::map<std::string, Pause> pauses;  // by question; mod_md knows none
 
     static constexpr size_t log_max = 128;
+    static constexpr size_t pauses_max = 256;
     void note(base::Time when, std::string type, std::string status, std::string detail);
+    /// Takes note of a pause, or of its end. Those that are over go; of too many, the shortest.
+    void pause(const std::string& question, const std::optional<Pause>& pause, base::Time now);
 };
 
 /// nullopt: no file, or one that cannot be read (it is then set aside as job.json.bad-<time>,

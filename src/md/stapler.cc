@@ -72,31 +72,32 @@ void Stapler::set_listener(StaplerListener* listener) {
 // ---- what is watched
 
 void Stapler::watch(const Domain& domain, const Certificates& certificates) {
-    std::vector<Known> known;
-    for (const auto& certificate : certificates) {
-        {
-            const std::lock_guard lock(mutex_);
-            const auto list = watched_.find(domain.name);
-            const bool is_watched =
-                list != watched_.end() && std::find(list->second.begin(), list->second.end(),
-                                                    certificate->sha256) != list->second.end();
+    std::vector<Digest> watched;
+    bool is_change = false;
+    {
+        const std::lock_guard lock(mutex_);
+        if (const auto owner = owners_.find(domain.name); owner != owners_.end()) {
+            is_change = !(owner->second->domain == domain);
             // Under other settings everything about it is looked at anew.
-            if (is_watched && owners_.at(domain.name)->domain == domain) {
-                known.push_back({certificate, {}, {}, {}});
-                continue;
-            }
+            if (!is_change) watched = watched_.at(domain.name);
         }
-        known.push_back(look_up(domain, certificate));
     }
-    const base::Time now = clock_.now();
-    const std::optional<base::Time> pause = pause_of_last_run(domain.name, now);
+    std::vector<Known> known;
+    std::optional<Pauses> pauses;
+    for (const auto& certificate : certificates) {
+        if (std::find(watched.begin(), watched.end(), certificate->sha256) != watched.end()) {
+            known.push_back({.certificate = certificate});
+            continue;
+        }
+        if (!pauses) pauses = load_pauses(domain.name, is_change);
+        known.push_back(look_up(domain, certificate, *pauses));
+    }
 
     const std::lock_guard lock(mutex_);
     std::shared_ptr<Owner>& owner = owners_[domain.name];
-    const bool is_same = owner && owner->domain == domain;
     std::vector<Digest>& list = watched_[domain.name];
     std::vector<Digest> former = std::exchange(list, {});
-    if (!is_same) {
+    if (!owner || is_change) {
         for (const Digest& digest : former) drop(owner, digest);
         former.clear();
         owner = std::make_shared<Owner>();
@@ -110,7 +111,7 @@ void Stapler::watch(const Domain& domain, const Certificates& certificates) {
         if (at != former.end()) {
             former.erase(at);
         } else {
-            add(owner, std::move(one), pause);
+            add(owner, std::move(one));
         }
         obtained_.erase(digest);
     }
@@ -122,28 +123,66 @@ void Stapler::watch(const Domain& domain, const Certificates& certificates) {
     wake_.notify_all();  // there may be work for each of them
 }
 
-Stapler::Known Stapler::look_up(const Domain& domain,
-                                const std::shared_ptr<const tls::Certificate>& certificate) {
-    Known known{certificate, {}, {}, {}};
-    const Plan plan = plan_for(domain, *certificate);
+/// What responders have asked for, or the back-off had come to, before a restart. A change of
+/// settings may have mended what failed: then just the former counts.
+Stapler::Pauses Stapler::load_pauses(const std::string& owner, bool is_change) const {
+    Pauses pauses;
     const base::Time now = clock_.now();
+    auto job = load_job(store_, Group::Ocsp, owner, now);
+    if (!job || !*job) return pauses;
+    for (const auto& [question, pause] : (*job)->pauses) {
+        // Further ahead than a back-off ever leads: by a clock that was wrong.
+        const bool is_possible = pause.until > now && pause.until <= now + hours{36};
+        if (is_possible && (pause.is_asked_for || !is_change)) pauses[question] = pause.until;
+    }
+    return pauses;
+}
+
+/// A good answer that is stapled now: it may be that the disk did not take it.
+std::optional<OcspAnswer> Stapler::answer_in_memory(const tls::Certificate& certificate) const {
+    const std::lock_guard lock(mutex_);
+    if (const auto at = obtained_.find(certificate.sha256); at != obtained_.end()) {
+        return at->second;
+    }
+    const auto at = items_.find(certificate.sha256);
+    if (at == items_.end() || !at->second.staple) return std::nullopt;
+    const Item& item = at->second;
+    return OcspAnswer{.response = item.staple->response,
+                      .status = item.status,
+                      .from = item.from,
+                      .until = item.until,
+                      .revoked_at = {},
+                      .reason = {}};
+}
+
+std::optional<OcspAnswer> Stapler::stored_answer(const std::string& owner,
+                                                 const tls::Certificate& certificate) const {
+    auto question = OcspQuestion::about(certificate);
+    if (!question) return std::nullopt;
+    auto stored = load_staple(store_, owner, certificate, *question, clock_.now());
+    if (stored) return std::move(stored).value();
+    base::log_info("md", owner, "{}; the responder is asked",
+                   base::escape_for_log(stored.error().message()));
+    return std::nullopt;
+}
+
+Stapler::Known Stapler::look_up(const Domain& domain,
+                                const std::shared_ptr<const tls::Certificate>& certificate,
+                                const Pauses& pauses) {
+    Known known{.certificate = certificate};
+    const Plan plan = plan_for(domain, *certificate);
+    const auto pause_of = [&](const std::string& question) {
+        const auto at = pauses.find(question);
+        return at == pauses.end() ? std::nullopt : std::optional(at->second);
+    };
     if (plan.asks_responder) {
-        {
-            const std::lock_guard lock(mutex_);
-            const auto at = obtained_.find(certificate->sha256);
-            if (at != obtained_.end()) known.answer = at->second;
+        known.answer = answer_in_memory(*certificate);
+        if (!known.answer) known.answer = stored_answer(domain.name, *certificate);
+        // It may have been a site's file until now.
+        if (!known.answer && domain.name != other_owner) {
+            known.answer = stored_answer(other_owner, *certificate);
         }
-        if (!known.answer) {
-            if (auto question = OcspQuestion::about(*certificate)) {
-                auto stored = load_staple(store_, domain.name, *certificate, *question, now);
-                if (stored) {
-                    known.answer = std::move(stored).value();
-                } else {
-                    base::log_info("md", domain.name, "{}; the responder is asked",
-                                   base::escape_for_log(stored.error().message()));
-                }
-            }
-        }
+        known.responder_pause = pause_of(staple_file(*certificate));
     }
     if (plan.reads_list) known.crl_url = crl_url(*certificate);
     if (!known.crl_url.empty()) {
@@ -154,36 +193,22 @@ Stapler::Known Stapler::look_up(const Domain& domain,
             is_known = lists_.contains(file);
         }
         if (!is_known) known.findings = load_crl_findings(store_, file);
+        known.list_pause = pause_of(file);
     }
     return known;
 }
 
-/// What a responder has asked for, or the back-off had come to, before a restart.
-std::optional<base::Time> Stapler::pause_of_last_run(const std::string& owner, base::Time now) {
-    {
-        const std::lock_guard lock(mutex_);
-        if (owners_.contains(owner)) return std::nullopt;
-    }
-    auto job = load_job(store_, Group::Ocsp, owner, now);
-    if (!job || !*job || (*job)->errors == 0 || !(*job)->next_run) return std::nullopt;
-    // Further ahead than a back-off ever leads: by a clock that was wrong.
-    if (*(*job)->next_run > now + hours{36}) return std::nullopt;
-    return (*job)->next_run;
-}
-
-void Stapler::add(const std::shared_ptr<Owner>& owner, Known known,
-                  std::optional<base::Time> pause) {
+void Stapler::add(const std::shared_ptr<Owner>& owner, Known known) {
     const Plan plan = plan_for(owner->domain, *known.certificate);
     Item& item = items_[known.certificate->sha256];
     item.certificate = known.certificate;
     item.owners.push_back(owner);
     item.is_stapled |= plan.is_stapled;
-    if (plan.asks_responder) add_responder(item, plan, known, pause);
-    if (!known.crl_url.empty() && !item.list) add_list(item, std::move(known), pause);
+    if (plan.asks_responder) add_responder(item, plan, known);
+    if (!known.crl_url.empty() && !item.list) add_list(item, std::move(known));
 }
 
-void Stapler::add_responder(Item& item, const Plan& plan, const Known& known,
-                            std::optional<base::Time> pause) {
+void Stapler::add_responder(Item& item, const Plan& plan, const Known& known) {
     const base::Time now = clock_.now();
     if (item.responder) {
         // Another domain has it, too; until now nobody may have kept the answer itself.
@@ -204,11 +229,13 @@ void Stapler::add_responder(Item& item, const Plan& plan, const Known& known,
         const bool is_good = known.answer->status == CertificateStatus::Good;
         if (is_good) item.responder->next_run = refresh_at(*item.responder, now);
     }
-    if (pause) item.responder->next_run = std::max(item.responder->next_run, *pause);
+    if (known.responder_pause) {
+        item.responder->next_run = std::max(item.responder->next_run, *known.responder_pause);
+    }
     queue_.insert(item.responder);
 }
 
-void Stapler::add_list(Item& item, Known known, std::optional<base::Time> pause) {
+void Stapler::add_list(Item& item, Known known) {
     const base::Time now = clock_.now();
     const std::string file = crl_file(known.crl_url, *item.certificate->chain.front());
     std::shared_ptr<Question>& list = lists_[file];
@@ -233,7 +260,7 @@ void Stapler::add_list(Item& item, Known known, std::optional<base::Time> pause)
     const bool is_known = item.status == CertificateStatus::Good &&
                           list->by_serial.contains(item.certificate->serial);
     if (!is_known && list->errors == 0) list->next_run = now;
-    if (is_new && pause) list->next_run = std::max(list->next_run, *pause);
+    if (is_new && known.list_pause) list->next_run = std::max(list->next_run, *known.list_pause);
     if (!list->is_running) queue_.insert(list);
 }
 

@@ -118,6 +118,9 @@ class Stapler final : public StapleSource {
         base::Time from{};      // of the last good answer or list
         base::Time until{};
         std::map<std::string, std::optional<CrlEntry>> by_serial;  // of a CRL
+
+        /// Its name in job.json.
+        std::string key() const { return crl.empty() ? staple_file(*certificates.front()) : crl; }
     };
     /// What is known of one certificate.
     struct Item {
@@ -143,9 +146,12 @@ class Stapler final : public StapleSource {
     /// What the store has of a certificate before it is watched.
     struct Known {
         std::shared_ptr<const tls::Certificate> certificate;
-        std::optional<OcspAnswer> answer;
-        std::string crl_url;
-        std::optional<CrlFindings> findings;
+        std::optional<OcspAnswer> answer = {};
+        std::string crl_url = {};
+        std::optional<CrlFindings> findings = {};
+        // Of the process before, or of other settings.
+        std::optional<base::Time> responder_pause = {};
+        std::optional<base::Time> list_pause = {};
     };
     /// Who is asked about a certificate, and whether the answer is stapled.
     struct Plan {
@@ -154,14 +160,19 @@ class Stapler final : public StapleSource {
         bool reads_list = false;
     };
     static Plan plan_for(const Domain& domain, const tls::Certificate& certificate);
-    Known look_up(const Domain& domain, const std::shared_ptr<const tls::Certificate>& certificate);
-    std::optional<base::Time> pause_of_last_run(const std::string& owner, base::Time now);
+    /// Questions, and until when they wait.
+    using Pauses = std::map<std::string, base::Time>;
+    Pauses load_pauses(const std::string& owner, bool is_change) const;
+    Known look_up(const Domain& domain, const std::shared_ptr<const tls::Certificate>& certificate,
+                  const Pauses& pauses);
+    std::optional<OcspAnswer> answer_in_memory(const tls::Certificate& certificate) const;
+    std::optional<OcspAnswer> stored_answer(const std::string& owner,
+                                            const tls::Certificate& certificate) const;
 
     // The table, all with the mutex.
-    void add(const std::shared_ptr<Owner>& owner, Known known, std::optional<base::Time> pause);
-    void add_responder(Item& item, const Plan& plan, const Known& known,
-                       std::optional<base::Time> pause);
-    void add_list(Item& item, Known known, std::optional<base::Time> pause);
+    void add(const std::shared_ptr<Owner>& owner, Known known);
+    void add_responder(Item& item, const Plan& plan, const Known& known);
+    void add_list(Item& item, Known known);
     void drop(const std::shared_ptr<Owner>& owner, const Digest& digest);
     void forget_responder(Item& item);
     void forget_list(Item& item);
@@ -183,6 +194,7 @@ class Stapler final : public StapleSource {
     /// What a thread works with: a question's own state may change meanwhile.
     struct Asked {
         std::shared_ptr<Question> question;
+        std::string key;
         std::shared_ptr<Owner> owner;
         Domain domain;
         Certificates certificates;

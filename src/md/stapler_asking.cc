@@ -85,6 +85,7 @@ Outcome<void> Stapler::obtain(const Domain& domain,
 
 void Stapler::ask(const std::shared_ptr<Question>& question, Transport& transport) {
     Asked asked{.question = question,
+                .key = {},
                 .owner = {},
                 .domain = {},
                 .certificates = {},
@@ -93,6 +94,7 @@ void Stapler::ask(const std::shared_ptr<Question>& question, Transport& transpor
                 .by_serial = {}};
     {
         const std::lock_guard lock(mutex_);
+        asked.key = question->key();
         asked.owner = question->owner;
         asked.domain = question->owner->domain;
         asked.certificates = question->certificates;
@@ -240,6 +242,7 @@ void Stapler::tell_job(const Asked& asked, const Outcome<void>& outcome) {
     job.name = name;
     const base::Time now = clock_.now();
     bool is_stapled = false;
+    std::optional<Job::Pause> pause;
     {
         const std::lock_guard lock(mutex_);
         for (const auto& certificate : asked.certificates) {
@@ -249,7 +252,9 @@ void Stapler::tell_job(const Asked& asked, const Outcome<void>& outcome) {
         job.errors = question.errors;
         job.last = question.last;
         job.next_run = std::chrono::ceil<seconds>(question.next_run);
+        if (!outcome) pause = {*job.next_run, question.last.retry_after.has_value()};
     }
+    job.pause(asked.key, pause, now);
     job.last_run = now;
     job.finished = outcome.ok();
     if (!outcome) {

@@ -316,6 +316,24 @@ TEST_CASE("A revocation is remembered, and told once, while the CA fails") {
     CHECK(world.revoked_events() == 1);
 }
 
+TEST_CASE("A set that waits is taken when what is served was revoked; no other one is ordered") {
+    StapledWorld world(stapled_domain());
+    world.settings.activation_delay = day * 7;
+    world.restart();
+    world.run();
+    const std::string first = world.only().serial;
+    world.live(day * 62);
+    REQUIRE(world.ca.certificates_made == 2);
+    REQUIRE(world.only().serial == first);
+    world.revoke(world.only());
+    world.live(*world.stapler->next_due() - world.clock.now());
+    CHECK(world.only().serial != first);
+    CHECK(world.has_staple());
+    world.live(day * 10);
+    CHECK(world.ca.orders_made == 2);
+    CHECK(world.revoked_events() == 1);
+}
+
 TEST_CASE("A CA that revokes whatever it issues is asked three times a day at most") {
     StapledWorld world(stapled_domain());
     world.revoke_all();

@@ -138,6 +138,33 @@ TEST_CASE("job.json: the log keeps the newest 128 entries, also when read") {
     CHECK(job.log.back().detail == "72");
 }
 
+TEST_CASE("job.json: pauses of several questions, each until its end, 256 at most") {
+    Job job;
+    job.name = "a.org";
+    job.pause("x", Job::Pause{noon + hours{2}, true}, noon);
+    job.pause("y", Job::Pause{noon + hours{1}}, noon);
+    auto read = job_from_json(job_to_json(job, true), "a.org");
+    REQUIRE(read);
+    const Job again = *read;
+    REQUIRE(again.pauses.size() == 2);
+    CHECK(again.pauses.at("x").until == noon + hours{2});
+    CHECK(again.pauses.at("x").is_asked_for);
+    CHECK_FALSE(again.pauses.at("y").is_asked_for);
+    CHECK(job_to_json(again, true) == job_to_json(job, true));
+
+    job.pause("z", std::nullopt, noon + hours{1});
+    CHECK(job.pauses.size() == 1);  // y's is over
+    job.pause("x", std::nullopt, noon);
+    CHECK(job.pauses.empty());
+    CHECK(job_to_json(job, true).find("pauses") == std::string::npos);
+    for (int i = 0; i < 1000; ++i) {
+        job.pause(std::to_string(i), Job::Pause{noon + hours{1 + i}}, noon);
+    }
+    CHECK(job.pauses.size() == Job::pauses_max);
+    CHECK(job.pauses.contains("999"));
+    CHECK_FALSE(job.pauses.contains("0"));
+}
+
 TEST_CASE("job.json: what cannot be read is set aside, and the job starts anew (ST-08)") {
     const std::string bad[] = {"",
                                "{",

@@ -128,6 +128,46 @@ TEST_CASE("What the responder asks for with its failure is kept, also over a res
     CHECK(bench.has_staple(certificate));
 }
 
+TEST_CASE("A pause is of one question, and keeps no other one of its domain back") {
+    Bench bench;
+    const auto paused = bench.make({.serial = 1});
+    const auto other = bench.make({.serial = 2});
+    bench.push_away("86400");
+    bench.watch({paused});
+    CHECK(bench.run() == 1);
+    bench.mend();
+    bench.watch({paused, other});
+    CHECK(bench.run() == 1);
+    CHECK(bench.has_staple(other));
+    CHECK(bench.job().pauses.size() == 1);
+    REQUIRE(bench.store.remove(Group::Ocsp, name, staple_file(*other)));
+    bench.restart();
+    bench.watch({paused, other});
+    CHECK(bench.run() == 1);
+    CHECK(bench.has_staple(other));
+    CHECK_FALSE(bench.has_staple(paused));
+    bench.clock.move(hours{24});
+    CHECK(bench.run() == 1);
+    CHECK(bench.has_staple(paused));
+    CHECK(bench.job().pauses.empty());
+}
+
+TEST_CASE("Other settings end a back-off, and no pause that was asked for") {
+    Bench bench;
+    const bool is_asked_for = GENERATE(false, true);
+    const auto certificate = bench.make();
+    if (is_asked_for) {
+        bench.push_away("7200");
+    } else {
+        bench.cut();
+    }
+    bench.watch({certificate});
+    CHECK(bench.run() == 1);
+    bench.domain.http_proxy = "http://proxy.example:3128";
+    bench.watch({certificate});
+    CHECK(bench.run() == (is_asked_for ? 0 : 1));
+}
+
 TEST_CASE("A pause of a CRL's server is kept over a restart") {
     Bench bench;
     bench.push_away("7200");

@@ -395,6 +395,32 @@ TEST_CASE("A store that cannot be written keeps nobody from having a staple") {
     CHECK(bench.stapler->report(*certificate)->renewal->errors == 0);
 }
 
+TEST_CASE("A staple that the disk did not take outlives other settings") {
+    Bench bench;
+    bench.store.read_only = true;
+    const auto certificate = bench.make();
+    bench.watch({certificate});
+    CHECK(bench.run() == 1);
+    bench.cut();
+    bench.domain.http_proxy = "http://proxy.example:3128";
+    bench.watch({certificate});
+    CHECK(bench.has_staple(certificate));
+    CHECK(bench.run() == 0);  // not due before its time
+}
+
+TEST_CASE("A site's file that a domain has now keeps its staple over a restart") {
+    Bench bench;
+    const auto certificate = bench.make();
+    Domain others = bench.domain;
+    others.name = other_owner;
+    bench.stapler->watch(others, {certificate});
+    CHECK(bench.run() == 1);
+    bench.restart();
+    bench.watch({certificate});
+    CHECK(bench.has_staple(certificate));
+    CHECK(bench.run() == 0);
+}
+
 TEST_CASE("A staple is obtained before its certificate is served, and there when it is") {
     Bench bench;
     const auto certificate = bench.make();
