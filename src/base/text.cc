@@ -38,6 +38,10 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
     }
 }
 
+std::string join(std::span<const std::string> texts, std::string_view separator) {
+    return fmt::format("{}", fmt::join(texts, separator));
+}
+
 std::string hex(std::span<const uint8_t> bytes) {
     static constexpr char digits[] = "0123456789abcdef";
     std::string result;

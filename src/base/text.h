@@ -21,6 +21,8 @@ bool iequals(std::string_view a, std::string_view b);
 std::string_view trim(std::string_view text);
 /// The parts between separators, untrimmed; "" gives one empty part.
 std::vector<std::string_view> split(std::string_view text, char separator);
+/// The other way round.
+std::string join(std::span<const std::string> texts, std::string_view separator);
 
 std::string hex(std::span<const uint8_t> bytes);
 /// RFC 4648 section 5 without padding.

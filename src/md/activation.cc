@@ -21,12 +21,11 @@ Problem refused(const std::string& why) {
     return make_problem(EINVAL, "the certificate is refused: " + why);
 }
 
-std::string join(const std::set<std::string>& texts) {
-    std::string joined;
-    for (const std::string& text : texts) {
-        joined += (joined.empty() ? "" : ", ") + base::escape_for_log(text, 100);
-    }
-    return joined;
+/// They come from the CA.
+std::string listed(const std::set<std::string>& names) {
+    std::vector<std::string> texts;
+    for (const std::string& name : names) texts.push_back(base::escape_for_log(name, 100));
+    return base::join(texts, ", ");
 }
 
 }  // namespace
@@ -46,7 +45,7 @@ Outcome<void> check_certificate(const Domain& domain, const tls::Certificate& ce
     const std::set<std::string> wanted(asked_for.begin(), asked_for.end());
     if (found != wanted) {
         return refused(fmt::format("it is for {}, asked for was {}",
-                                   found.empty() ? "no names" : join(found), join(wanted)));
+                                   found.empty() ? "no names" : listed(found), listed(wanted)));
     }
     if (certificate.chain.empty()) {
         return refused("the certificate of its issuer did not come with it");

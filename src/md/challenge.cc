@@ -23,15 +23,6 @@ KeySpec alpn_key() {
     return {KeySpec::Type::Ec, 0, "P-256"};
 }
 
-std::string join(const std::vector<std::string>& texts, std::string_view separator) {
-    std::string joined;
-    for (const std::string& text : texts) {
-        if (!joined.empty()) joined += separator;
-        joined += text;
-    }
-    return joined;
-}
-
 /// What the CA sends as SNI: no address can stand there (RFC 8738 section 6).
 std::string alpn_server_name(const std::string& name) {
     const std::optional<base::IpAddress> address = base::IpAddress::parse(name);
@@ -90,8 +81,9 @@ std::string why_no_proof(const Domain& domain, const EngineSettings& settings,
             "{} is an IP address, which CAs prove by http-01 and tls-alpn-01 alone (RFC 8738 7): "
             "{}",
             *address,
-            domain.challenges.empty() ? join(choose_challenges(domain, settings).reasons, "; ")
-                                      : "add one of them to ca_challenges");
+            domain.challenges.empty()
+                ? base::join(choose_challenges(domain, settings).reasons, "; ")
+                : "add one of them to ca_challenges");
     }
     const auto wildcard =
         std::find_if(domain.names.begin(), domain.names.end(),
@@ -131,9 +123,9 @@ Outcome<const Challenge*> ChallengeAnswers::set_up(const std::vector<std::string
         }
     }
     if (!failures.empty()) {
-        Problem problem =
-            make_problem(20014, fmt::format("no challenge for {} could be set up: {}",
-                                            authorization.shown_name(), join(failures, "; ")));
+        Problem problem = make_problem(
+            20014, fmt::format("no challenge for {} could be set up: {}",
+                               authorization.shown_name(), base::join(failures, "; ")));
         problem.type = "challenge-setup-failure";
         return problem;
     }
@@ -145,8 +137,9 @@ Outcome<const Challenge*> ChallengeAnswers::set_up(const std::vector<std::string
         not_possible,
         fmt::format("the CA offers no challenge for {} that can be answered here: it offers {}, "
                     "usable are {}",
-                    authorization.shown_name(), offered.empty() ? "none" : join(offered, ", "),
-                    types.empty() ? "none" : join(types, ", ")));
+                    authorization.shown_name(),
+                    offered.empty() ? "none" : base::join(offered, ", "),
+                    types.empty() ? "none" : base::join(types, ", ")));
     problem.type = "challenge-mismatch";
     return problem;
 }

@@ -12,7 +12,6 @@ namespace {
 
 using PointsPtr = std::unique_ptr<CRL_DIST_POINTS, OpenSslFree<CRL_DIST_POINTS_free>>;
 using ScopePtr = std::unique_ptr<ISSUING_DIST_POINT, OpenSslFree<ISSUING_DIST_POINT_free>>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, OpenSslFree<EVP_PKEY_free>>;
 
 Problem refused(std::string_view why) {
     return openssl_problem(EPROTO, fmt::format("the CRL is refused: {}", why));
@@ -123,7 +122,7 @@ Outcome<Crl> Crl::read(std::span<const uint8_t> der, const tls::Der& issuer_der,
             fmt::format("it is out of date since {}; is the clock of this machine right?",
                         base::format_rfc3339(parts->until)));
     }
-    const KeyPtr key(X509_get_pubkey(issuer.get()));
+    const EvpKeyPtr key(X509_get_pubkey(issuer.get()));
     if (!key || X509_CRL_verify(crl, key.get()) != 1) {
         return refused("the certificate's issuer has not signed it");
     }

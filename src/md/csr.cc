@@ -1,17 +1,14 @@
 #include "md/csr.h"
 
-#include <openssl/bio.h>
 #include <openssl/ec.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/x509v3.h>
 
 #include <cerrno>
 #include <memory>
 
 #include "base/ip_address.h"
 #include "base/text.h"
+#include "md/openssl.h"
 
 namespace md {
 
@@ -19,30 +16,12 @@ namespace {
 
 constexpr size_t common_name_bytes_max = 63;  // RFC 5280 ub-common-name is 64; mod_md.md 5.9: < 64
 
-template <auto free>
-struct Deleter {
-    template <typename T>
-    void operator()(T* object) const {
-        free(object);
-    }
-};
 void free_extensions(STACK_OF(X509_EXTENSION) * extensions) {
     sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
 }
-using BioPtr = std::unique_ptr<BIO, Deleter<BIO_free_all>>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
-using RequestPtr = std::unique_ptr<X509_REQ, Deleter<X509_REQ_free>>;
-using NamesPtr = std::unique_ptr<GENERAL_NAMES, Deleter<GENERAL_NAMES_free>>;
-using CertificatePtr = std::unique_ptr<X509, Deleter<X509_free>>;
-using ExtensionsPtr = std::unique_ptr<STACK_OF(X509_EXTENSION), Deleter<free_extensions>>;
-
-Problem crypto_problem(std::string_view what) {
-    char text[256] = "no reason given";
-    const unsigned long code = ERR_get_error();
-    if (code != 0) ERR_error_string_n(code, text, sizeof text);
-    ERR_clear_error();
-    return make_problem(EINVAL, fmt::format("{}: {}", what, text));
-}
+using RequestPtr = std::unique_ptr<X509_REQ, OpenSslFree<X509_REQ_free>>;
+using NamesPtr = std::unique_ptr<GENERAL_NAMES, OpenSslFree<GENERAL_NAMES_free>>;
+using ExtensionsPtr = std::unique_ptr<STACK_OF(X509_EXTENSION), OpenSslFree<free_extensions>>;
 
 /// OpenSSL's short name for all spellings that mod_md takes (mod_md.md 1.5); "" if unknown.
 std::string curve_name(const std::string& curve) {
@@ -56,23 +35,17 @@ std::string curve_name(const std::string& curve) {
     return nid == NID_undef ? std::string() : std::string(OBJ_nid2sn(nid));
 }
 
-KeyPtr generate(const KeySpec& spec) {
+EvpKeyPtr generate(const KeySpec& spec) {
     if (spec.type != KeySpec::Type::Ec) {
         const int bits = std::max(spec.bits, KeySpec::rsa_bits_default);
-        return KeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", static_cast<size_t>(bits)));
+        return EvpKeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", static_cast<size_t>(bits)));
     }
     const std::string curve = curve_name(spec.curve);
     if (curve == SN_X25519 || curve == SN_ED25519 || curve == SN_ED448) {
-        return KeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, curve.c_str()));
+        return EvpKeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, curve.c_str()));
     }
     if (curve.empty()) return nullptr;
-    return KeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", curve.c_str()));
-}
-
-KeyPtr read_key(std::string_view pem) {
-    const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-    const auto no_pass = [](char*, int, int, void*) { return -1; };
-    return KeyPtr(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_pass, nullptr));
+    return EvpKeyPtr(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", curve.c_str()));
 }
 
 bool add_extension(STACK_OF(X509_EXTENSION) * extensions, int nid, const std::string& value) {
@@ -123,28 +96,24 @@ std::string text_of(const GENERAL_NAME* name) {
 
 Outcome<std::string> generate_key(const KeySpec& spec) {
     ERR_clear_error();
-    const KeyPtr key = generate(spec);
+    const EvpKeyPtr key = generate(spec);
     if (!key) {
-        return crypto_problem(spec.type == KeySpec::Type::Ec
-                                  ? fmt::format("making a key on the curve {}", spec.curve)
-                                  : fmt::format("making an RSA key of {} bits", spec.bits));
+        return openssl_problem(EINVAL,
+                               spec.type == KeySpec::Type::Ec
+                                   ? fmt::format("making a key on the curve {}", spec.curve)
+                                   : fmt::format("making an RSA key of {} bits", spec.bits));
     }
-    const BioPtr bio(BIO_new(BIO_s_secmem()));
-    if (!bio || PEM_write_bio_PKCS8PrivateKey(bio.get(), key.get(), nullptr, nullptr, 0, nullptr,
-                                              nullptr) != 1) {
-        return crypto_problem("writing a private key");
-    }
-    char* data = nullptr;
-    const long size = BIO_get_mem_data(bio.get(), &data);
-    return std::string(data, static_cast<size_t>(size));
+    auto pem = key_pem(key.get());
+    if (!pem) return openssl_problem(EINVAL, "writing a private key");
+    return *std::move(pem);
 }
 
 Outcome<std::vector<uint8_t>> make_csr(std::string_view key_pem,
                                        const std::vector<std::string>& names, bool must_staple) {
     base::check(!names.empty());
     ERR_clear_error();
-    const KeyPtr key = read_key(key_pem);
-    if (!key) return crypto_problem("reading the key for the certificate request");
+    const EvpKeyPtr key = read_key_pem(key_pem);
+    if (!key) return openssl_problem(EINVAL, "reading the key for the certificate request");
     const RequestPtr request(X509_REQ_new());
     const bool edwards =
         EVP_PKEY_is_a(key.get(), "ED25519") == 1 || EVP_PKEY_is_a(key.get(), "ED448") == 1;
@@ -152,20 +121,18 @@ Outcome<std::vector<uint8_t>> make_csr(std::string_view key_pem,
         !add_extensions(request.get(), names, must_staple) ||
         X509_REQ_set_pubkey(request.get(), key.get()) != 1 ||
         X509_REQ_sign(request.get(), key.get(), edwards ? nullptr : EVP_sha256()) <= 0) {
-        return crypto_problem("making the certificate request");
+        return openssl_problem(EINVAL, "making the certificate request");
     }
     uint8_t* der = nullptr;
     const int size = i2d_X509_REQ(request.get(), &der);
-    if (size <= 0) return crypto_problem("writing the certificate request");
+    if (size <= 0) return openssl_problem(EINVAL, "writing the certificate request");
     std::vector<uint8_t> bytes(der, der + size);
     OPENSSL_free(der);
     return bytes;
 }
 
 std::vector<std::string> subject_alt_names(std::span<const uint8_t> certificate_der) {
-    const uint8_t* at = certificate_der.data();
-    const CertificatePtr certificate(
-        d2i_X509(nullptr, &at, static_cast<long>(certificate_der.size())));
+    const auto certificate = decode_der<X509Ptr>(certificate_der, d2i_X509);
     if (!certificate) return {};
     const NamesPtr names(static_cast<GENERAL_NAMES*>(
         X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr)));
@@ -179,11 +146,10 @@ std::vector<std::string> subject_alt_names(std::span<const uint8_t> certificate_
 
 std::string root_name(std::string_view chain_pem) {
     const size_t last = chain_pem.rfind("-----BEGIN ");
-    if (last == std::string_view::npos || chain_pem.size() > INT_MAX) return "";
-    const std::string_view pem = chain_pem.substr(last);
-    BIO* bio = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
-    const CertificatePtr certificate(PEM_read_bio_X509(bio, nullptr, nullptr, nullptr));
-    BIO_free(bio);
+    if (last == std::string_view::npos) return "";
+    const BioPtr bio = bio_of(chain_pem.substr(last));
+    if (!bio) return "";
+    const X509Ptr certificate(PEM_read_bio_X509(bio.get(), nullptr, no_pass_phrase, nullptr));
     ERR_clear_error();
     if (!certificate) return "";
     const X509_NAME* issuer = X509_get_issuer_name(certificate.get());

@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "md/activation.h"
 #include "md/challenge.h"
 #include "md/issuance.h"
@@ -16,15 +17,6 @@ namespace {
 
 constexpr int not_possible = 70023;  // APR_ENOTIMPL, as mod_md stores it
 
-std::string join(const std::vector<std::string>& texts, std::string_view separator) {
-    std::string joined;
-    for (const std::string& text : texts) {
-        if (!joined.empty()) joined += separator;
-        joined += text;
-    }
-    return joined;
-}
-
 }  // namespace
 
 Outcome<void> Drive::run(bool from_scratch) {
@@ -37,8 +29,8 @@ Outcome<void> Drive::run(bool from_scratch) {
 
     const ChallengeChoice challenges = choose_challenges(domain_, parts_.settings);
     if (challenges.types.empty()) {
-        return make_problem(not_possible,
-                            "no challenge can be answered: " + join(challenges.reasons, "; "));
+        return make_problem(
+            not_possible, "no challenge can be answered: " + base::join(challenges.reasons, "; "));
     }
     if (const std::string why = why_no_proof(domain_, parts_.settings, challenges.types);
         !why.empty()) {
@@ -144,7 +136,7 @@ Outcome<std::string> Drive::choose_profile(const Directory& directory) {
     if (const auto offered = directory.profile(domain_.profile)) return *offered;
     const std::string text =
         fmt::format("the CA does not offer the profile {}; it offers {}", domain_.profile,
-                    directory.profiles.empty() ? "none" : join(directory.profiles, ", "));
+                    directory.profiles.empty() ? "none" : base::join(directory.profiles, ", "));
     if (domain_.profile_mandatory) {
         Problem problem =
             make_problem(ENOENT, text + "; change profile, or switch profile_mandatory off");

@@ -56,6 +56,13 @@ Json parse_json(std::string_view text, std::string& error) {
     }
 }
 
+Json period_json(base::Time from, base::Time until) {
+    Json json;
+    json["from"] = base::format_http_date(from);
+    json["until"] = base::format_http_date(until);
+    return json;
+}
+
 std::string json_text(const Json& json) {
     return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }

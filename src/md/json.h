@@ -28,6 +28,9 @@ Json job_to_json_value(const Job& job, bool with_log);
 /// 2 spaces, no trailing newline (mod_md.md 3.5); bytes that are no UTF-8 are replaced.
 std::string json_text(const Json& json);
 
+/// A validity as mod_md has it: {"from": …, "until": …}.
+Json period_json(base::Time from, base::Time until);
+
 /// The member at a path of keys, or nullptr.
 const Json* find(const Json& json, std::initializer_list<const char*> path);
 

@@ -1,19 +1,16 @@
 #include "md/jws.h"
 
-#include <openssl/bio.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/ec.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <openssl/pem.h>
 #include <openssl/sha.h>
 
 #include <cerrno>
 
 #include "base/text.h"
 #include "md/acme_json.h"
+#include "md/openssl.h"
 
 namespace md {
 
@@ -22,31 +19,14 @@ namespace {
 constexpr size_t p256_bytes = 32;
 constexpr int rsa_bits_min = 2048;
 
-template <auto free>
-struct Deleter {
-    template <typename T>
-    void operator()(T* object) const {
-        free(object);
-    }
-};
-using BioPtr = std::unique_ptr<BIO, Deleter<BIO_free_all>>;
-using BnPtr = std::unique_ptr<BIGNUM, Deleter<BN_clear_free>>;
-using DigestPtr = std::unique_ptr<EVP_MD_CTX, Deleter<EVP_MD_CTX_free>>;
-using SignaturePtr = std::unique_ptr<ECDSA_SIG, Deleter<ECDSA_SIG_free>>;
-
-Problem crypto_problem(std::string_view what) {
-    char text[256] = "no reason given";
-    const unsigned long code = ERR_get_error();
-    if (code != 0) ERR_error_string_n(code, text, sizeof text);
-    ERR_clear_error();
-    return make_problem(EINVAL, fmt::format("{}: {}", what, text));
-}
+using DigestPtr = std::unique_ptr<EVP_MD_CTX, OpenSslFree<EVP_MD_CTX_free>>;
+using SignaturePtr = std::unique_ptr<ECDSA_SIG, OpenSslFree<ECDSA_SIG_free>>;
 
 /// A number of the public key, big endian, `size` bytes or as many as it needs.
 std::string key_number(EVP_PKEY* key, const char* name, size_t size = 0) {
     BIGNUM* raw = nullptr;
     if (EVP_PKEY_get_bn_param(key, name, &raw) != 1) return {};
-    const BnPtr number(raw);
+    const BignumPtr number(raw);
     const size_t needed = static_cast<size_t>(BN_num_bytes(number.get()));
     std::vector<uint8_t> bytes(std::max(size, needed));
     if (BN_bn2binpad(number.get(), bytes.data(), static_cast<int>(bytes.size())) < 0) return {};
@@ -82,7 +62,7 @@ Outcome<std::vector<uint8_t>> raw_signature(std::span<const uint8_t> der) {
     std::vector<uint8_t> raw(2 * p256_bytes);
     if (!signature || BN_bn2binpad(ECDSA_SIG_get0_r(signature.get()), raw.data(), p256_bytes) < 0 ||
         BN_bn2binpad(ECDSA_SIG_get0_s(signature.get()), raw.data() + p256_bytes, p256_bytes) < 0) {
-        return crypto_problem("signing with the account key");
+        return openssl_problem(EINVAL, "signing with the account key");
     }
     return raw;
 }
@@ -124,28 +104,20 @@ Outcome<AccountKey> AccountKey::from_key(Key key) {
 
 Outcome<AccountKey> AccountKey::generate() {
     Key key(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"), EVP_PKEY_free);
-    if (!key) return crypto_problem("making an account key");
+    if (!key) return openssl_problem(EINVAL, "making an account key");
     return from_key(std::move(key));
 }
 
 Outcome<AccountKey> AccountKey::from_pem(std::string_view pem) {
-    const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-    // A pass phrase is never asked for: the store hands keys over in plain.
-    const auto no_pass = [](char*, int, int, void*) { return -1; };
-    Key key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_pass, nullptr), EVP_PKEY_free);
-    if (!key) return crypto_problem("reading the account key");
+    Key key = read_key_pem(pem);  // the store hands keys over in plain
+    if (!key) return openssl_problem(EINVAL, "reading the account key");
     return from_key(std::move(key));
 }
 
 Outcome<std::string> AccountKey::pem() const {
-    const BioPtr bio(BIO_new(BIO_s_secmem()));
-    if (!bio || PEM_write_bio_PKCS8PrivateKey(bio.get(), key_.get(), nullptr, nullptr, 0, nullptr,
-                                              nullptr) != 1) {
-        return crypto_problem("writing the account key");
-    }
-    char* data = nullptr;
-    const long size = BIO_get_mem_data(bio.get(), &data);
-    return std::string(data, static_cast<size_t>(size));
+    auto pem = key_pem(key_.get());
+    if (!pem) return openssl_problem(EINVAL, "writing the account key");
+    return *std::move(pem);
 }
 
 std::string AccountKey::type() const {
@@ -167,11 +139,11 @@ Outcome<std::vector<uint8_t>> AccountKey::sign(std::string_view input) const {
     if (!context ||
         EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, key_.get()) != 1 ||
         EVP_DigestSign(context.get(), nullptr, &size, bytes.data(), bytes.size()) != 1) {
-        return crypto_problem("signing with the account key");
+        return openssl_problem(EINVAL, "signing with the account key");
     }
     std::vector<uint8_t> signature(size);
     if (EVP_DigestSign(context.get(), signature.data(), &size, bytes.data(), bytes.size()) != 1) {
-        return crypto_problem("signing with the account key");
+        return openssl_problem(EINVAL, "signing with the account key");
     }
     signature.resize(size);
     if (rsa_) return signature;
@@ -221,7 +193,7 @@ Outcome<std::string> sign_external_account(const AccountKey& key, const External
     const uint8_t* made = HMAC(EVP_sha256(), hmac_key->data(), static_cast<int>(hmac_key->size()),
                                bytes_of(input).data(), input.size(), digest, &size);
     OPENSSL_cleanse(hmac_key->data(), hmac_key->size());
-    if (made == nullptr) return crypto_problem("signing the external account binding");
+    if (made == nullptr) return openssl_problem(EINVAL, "signing the external account binding");
     return flattened(head, payload, std::span(digest, size));
 }
 

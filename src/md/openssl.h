@@ -1,10 +1,12 @@
-// OpenSSL for this room: owning pointers, times, and the error queue as a Problem. Private to md:
-// included by .cc files only.
+// OpenSSL for this room: owning pointers, times, keys in PEM, and the error queue as a Problem.
+// Private to md: included by .cc files only.
 #pragma once
 
 #include <openssl/asn1.h>
+#include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/ocsp.h>
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
@@ -14,6 +16,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/clock.h"
 #include "md/problem.h"
@@ -31,6 +34,8 @@ inline void free_borrowed_certificates(STACK_OF(X509) * stack) {
     sk_X509_free(stack);
 }
 
+using BioPtr = std::unique_ptr<BIO, OpenSslFree<BIO_free_all>>;
+using EvpKeyPtr = std::unique_ptr<EVP_PKEY, OpenSslFree<EVP_PKEY_free>>;
 using X509Ptr = std::unique_ptr<X509, OpenSslFree<X509_free>>;
 using X509CrlPtr = std::unique_ptr<X509_CRL, OpenSslFree<X509_CRL_free>>;
 using X509StorePtr = std::unique_ptr<X509_STORE, OpenSslFree<X509_STORE_free>>;
@@ -79,5 +84,16 @@ inline Problem openssl_problem(int status, std::string_view what) {
     ERR_clear_error();
     return problem;
 }
+
+/// For reading; `text` must outlive it. Null: it is too large.
+BioPtr bio_of(std::string_view text);
+/// What was written to it.
+std::string contents(BIO* bio);
+/// A pem_password_cb that never asks a terminal: a server has none.
+int no_pass_phrase(char*, int, int, void*);
+/// In any form that is not encrypted; null, with a reason in the error queue, if it is none.
+EvpKeyPtr read_key_pem(std::string_view pem);
+/// Plain PKCS#8; nullopt, with a reason in the error queue, if that fails.
+std::optional<std::string> key_pem(const EVP_PKEY* key);
 
 }  // namespace md

@@ -27,13 +27,6 @@ std::string sha256_text(std::span<const uint8_t> bytes) {
     return base::base64url(digest<32>(EVP_sha256(), bytes));
 }
 
-Json period_json(base::Time from, base::Time until) {
-    Json json;
-    json["from"] = base::format_http_date(from);
-    json["until"] = base::format_http_date(until);
-    return json;
-}
-
 }  // namespace
 
 std::string certificate_id(const tls::Certificate& certificate) {

@@ -1,33 +1,17 @@
 #include "md/status_json.h"
 
-#include <openssl/asn1.h>
 #include <openssl/crypto.h>
-#include <openssl/err.h>
-#include <openssl/x509v3.h>
 
 #include <algorithm>
 #include <charconv>
-#include <climits>
 
 #include "base/text.h"
 #include "md/json.h"
+#include "md/openssl.h"
 
 namespace md {
 
 namespace {
-
-struct X509Free {
-    void operator()(X509* certificate) const { X509_free(certificate); }
-};
-using X509Ptr = std::unique_ptr<X509, X509Free>;
-
-X509Ptr parse(std::span<const uint8_t> der) {
-    const unsigned char* at = der.data();
-    if (der.size() > LONG_MAX) return nullptr;
-    X509Ptr certificate(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
-    ERR_clear_error();
-    return certificate;
-}
 
 std::string issuer_name(X509* certificate) {
     char* text = X509_NAME_oneline(X509_get_issuer_name(certificate), nullptr, 0);
@@ -55,17 +39,10 @@ std::string issuer_uri(X509* certificate) {
     return uri;
 }
 
-Json period(base::Time from, base::Time until) {
-    Json json;
-    json["from"] = base::format_http_date(from);
-    json["until"] = base::format_http_date(until);
-    return json;
-}
-
 Json staple_json(const StapleReport& staple) {
     Json json;
     json["status"] = staple.status;
-    if (staple.from && staple.until) json["valid"] = period(*staple.from, *staple.until);
+    if (staple.from && staple.until) json["valid"] = period_json(*staple.from, *staple.until);
     if (staple.renewal) json["renewal"] = job_to_json_value(*staple.renewal, false);
     // Ours: mod_md has no more than the above.
     json[staple.is_crl ? "crl" : "responder"] = staple.url;
@@ -79,7 +56,7 @@ Json staple_json(const StapleReport& staple) {
 
 Json brief_json(const tls::Certificate& certificate) {
     Json json;
-    json["valid"] = period(certificate.not_before, certificate.not_after);
+    json["valid"] = period_json(certificate.not_before, certificate.not_after);
     json["serial"] = certificate.serial;
     json["sha256-fingerprint"] = base::hex(certificate.sha256);
     return json;
@@ -87,7 +64,7 @@ Json brief_json(const tls::Certificate& certificate) {
 
 Json full_json(const ShownCertificate& shown) {
     const tls::Certificate& certificate = *shown.certificate;
-    const X509Ptr x509 = parse(certificate.leaf);
+    const auto x509 = decode_der<X509Ptr>(certificate.leaf, d2i_X509);
     Json json;
     if (x509) {
         json["issuer-name"] = issuer_name(x509.get());
@@ -114,7 +91,7 @@ std::optional<Json> common_period(const std::vector<ShownCertificate>& shown) {
     }
     if (!from) return std::nullopt;
     // Periods that do not meet: the shape says so with an empty one.
-    return period(*from, std::max(*from, *until));
+    return period_json(*from, std::max(*from, *until));
 }
 
 Json certificates_json(const std::vector<ShownCertificate>& shown) {
@@ -207,7 +184,7 @@ std::string certificate_status(const DomainStatus& status) {
         Json& ocsp = json[entry.label]["ocsp"];
         ocsp["status"] = entry.staple->status;
         if (entry.staple->from && entry.staple->until) {
-            ocsp["valid"] = period(*entry.staple->from, *entry.staple->until);
+            ocsp["valid"] = period_json(*entry.staple->from, *entry.staple->until);
         }
     }
     if (status.job) {

@@ -1,75 +1,39 @@
 #include "md/store_crypto.h"
 
-#include <openssl/bio.h>
 #include <openssl/crypto.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
-#include <openssl/x509.h>
 
 #include <cerrno>
-#include <climits>
-#include <memory>
+
+#include "md/openssl.h"
 
 namespace md {
 
 namespace {
 
-template <auto free_function>
-struct Freed {
-    template <typename T>
-    void operator()(T* object) const {
-        free_function(object);
-    }
-};
-using BioPtr = std::unique_ptr<BIO, Freed<BIO_free>>;
-using PkeyPtr = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
-using Pkcs8Ptr = std::unique_ptr<PKCS8_PRIV_KEY_INFO, Freed<PKCS8_PRIV_KEY_INFO_free>>;
-using EncryptedPtr = std::unique_ptr<X509_SIG, Freed<X509_SIG_free>>;
+using Pkcs8Ptr = std::unique_ptr<PKCS8_PRIV_KEY_INFO, OpenSslFree<PKCS8_PRIV_KEY_INFO_free>>;
+using EncryptedPtr = std::unique_ptr<X509_SIG, OpenSslFree<X509_SIG_free>>;
 
 // What OpenSSL 3 in mod_md writes (mod_md.md 3.4). The pass phrase is 48 random bytes, so that the
 // number of iterations adds nothing to its strength.
 constexpr int iterations = 2048;
 
-/// What OpenSSL complains about first; empties its queue.
-std::string openssl_reason() {
-    const unsigned long code = ERR_get_error();
-    ERR_clear_error();
-    const char* reason = code != 0 ? ERR_reason_error_string(code) : nullptr;
-    return reason != nullptr ? reason : "no reason given";
-}
-
 Problem failed(std::string_view what) {
-    return make_problem(EINVAL, fmt::format("{} ({})", what, openssl_reason()));
-}
-
-BioPtr reading(std::string_view text) {
-    return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
-
-std::string contents(BIO* bio) {
-    char* data = nullptr;
-    const long size = BIO_get_mem_data(bio, &data);
-    return {data, static_cast<size_t>(size)};
-}
-
-/// Never ask a terminal: a server has none.
-int no_pass_phrase(char*, int, int, void*) {
-    return -1;
+    return openssl_problem(EINVAL, what);
 }
 
 /// In PKCS#8 form. A text that has it already, as keys made here do, is not decoded further: that
 /// takes OpenSSL a third of a millisecond.
 Outcome<Pkcs8Ptr> read_plain(std::string_view pem) {
-    if (pem.size() > INT_MAX) return make_problem(EFBIG, "the private key is too large");
-    const BioPtr bio = reading(pem);
+    const BioPtr bio = bio_of(pem);
+    if (!bio) return make_problem(EFBIG, "the private key is too large");
     if (pem.find("-----BEGIN PRIVATE KEY-----") != std::string_view::npos) {
         Pkcs8Ptr info(PEM_read_bio_PKCS8_PRIV_KEY_INFO(bio.get(), nullptr, nullptr, nullptr));
         if (!info) return failed("the private key cannot be read");
         return info;
     }
-    const PkeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_pass_phrase, nullptr));
+    const EvpKeyPtr key = read_key_pem(pem);
     if (!key) return failed("the private key cannot be read");
     Pkcs8Ptr info(EVP_PKEY2PKCS8(key.get()));
     if (!info) return failed("the private key has no PKCS#8 form");
@@ -94,22 +58,19 @@ Outcome<std::string> encrypt_key(std::string_view pem, std::span<const uint8_t> 
 }
 
 Outcome<std::string> decrypt_key(std::string_view pem, std::span<const uint8_t> pass_phrase) {
-    if (pem.size() > INT_MAX) return make_problem(EFBIG, "the private key is too large");
-    const BioPtr bio = reading(pem);
+    const BioPtr bio = bio_of(pem);
+    if (!bio) return make_problem(EFBIG, "the private key is too large");
     const EncryptedPtr encrypted(PEM_read_bio_PKCS8(bio.get(), nullptr, no_pass_phrase, nullptr));
     if (!encrypted) return failed("this is no encrypted private key");
     const Pkcs8Ptr info(PKCS8_decrypt(encrypted.get(),
                                       reinterpret_cast<const char*>(pass_phrase.data()),
                                       static_cast<int>(pass_phrase.size())));
     if (!info) return failed("the private key cannot be decrypted");
-    const PkeyPtr key(EVP_PKCS82PKEY(info.get()));
+    const EvpKeyPtr key(EVP_PKCS82PKEY(info.get()));
     if (!key) return failed("the decrypted private key cannot be understood");
-    const BioPtr out(BIO_new(BIO_s_secmem()));
-    if (!out || PEM_write_bio_PKCS8PrivateKey(out.get(), key.get(), nullptr, nullptr, 0, nullptr,
-                                              nullptr) != 1) {
-        return failed("the private key cannot be written");
-    }
-    return contents(out.get());
+    auto plain = key_pem(key.get());
+    if (!plain) return failed("the private key cannot be written");
+    return *std::move(plain);
 }
 
 bool is_encrypted_key(std::string_view pem) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "app/times.h"
+#include "base/text.h"
 
 namespace app {
 
@@ -10,12 +11,6 @@ namespace {
 
 constexpr size_t listed_lines_max = 2;  // of further names
 constexpr size_t error_lines_max = 4;   // in the list
-
-std::string joined(const std::vector<std::string>& texts) {
-    std::string all;
-    for (const std::string& text : texts) all += (all.empty() ? "" : ", ") + text;
-    return all;
-}
 
 /// "incomplete: the key is missing" has a word and a reason.
 std::pair<std::string, std::string> split_state(const std::string& state) {
@@ -46,7 +41,7 @@ std::string keys_of(const md::DomainSummary& domain) {
         const bool is_usual = type == "RSA 2048";
         types.push_back(type.starts_with("EC ") ? type.substr(3) : is_usual ? "RSA" : type);
     }
-    return types.empty() ? "-" : joined(types);
+    return types.empty() ? "-" : base::join(types, ", ");
 }
 
 std::string renewal_of(const md::DomainSummary& domain, base::Time now) {
@@ -90,7 +85,7 @@ void add_details(std::string& out, const md::DomainSummary& domain, base::Time n
     std::copy_if(domain.names.begin(), domain.names.end(), std::back_inserter(others),
                  [&](const std::string& name) { return name != domain.name; });
     if (!others.empty()) {
-        add_below(out, "also " + joined(others), listed_lines_max, look, Paint::Quiet,
+        add_below(out, "also " + base::join(others, ", "), listed_lines_max, look, Paint::Quiet,
                   fmt::format("{} names", domain.names.size()));
     }
     // An error says more than the state that it leaves.
@@ -325,7 +320,7 @@ std::string render_domain(const md::DomainSummary& domain, base::Time now, const
     std::string out = look.paint(Paint::Strong, name) + (fits ? "  " : "\n  ") +
                       look.paint(state.paint, state.text) + "\n";
     add_fact(out, "because", printable(split_state(domain.state).second), look);
-    add_fact(out, "names", joined(domain.names), look);
+    add_fact(out, "names", base::join(domain.names, ", "), look);
     add_fact(out, "CA", printable(domain.ca_url), look);
     add_fact(out, "account", printable(domain.account), look);
     for (const md::CertificateSummary& certificate : domain.certificates) {
@@ -380,10 +375,11 @@ std::string render_accounts(const std::vector<md::AccountSummary>& accounts, con
     std::string out = lines.front() + "\n";
     for (size_t i = 0; i < accounts.size(); ++i) {
         out += lines[i + 1] + "\n";
-        add_below(out, "contact " + printable(joined(accounts[i].contacts)), listed_lines_max, look,
-                  Paint::Quiet, "");
+        add_below(out, "contact " + printable(base::join(accounts[i].contacts, ", ")),
+                  listed_lines_max, look, Paint::Quiet, "");
         const auto& domains = accounts[i].domains;
-        add_below(out, domains.empty() ? "used by no domain" : "used by " + joined(domains),
+        add_below(out,
+                  domains.empty() ? "used by no domain" : "used by " + base::join(domains, ", "),
                   listed_lines_max, look, Paint::Quiet, fmt::format("{} domains", domains.size()));
     }
     return out;

@@ -61,6 +61,13 @@ TEST_CASE("sizes") {
     CHECK_FALSE(parse_size("17179869184GiB"));
 }
 
+TEST_CASE("texts are joined with separators between them") {
+    CHECK(join({}, ", ").empty());
+    const std::vector<std::string> texts{"", "a", "", "b"};
+    CHECK(join(std::span(texts).subspan(1, 1), ", ") == "a");
+    CHECK(join(texts, "; ") == "; a; ; b");
+}
+
 TEST_CASE("base64url is strict and reversible") {
     SeededRandom random(42);
     for (size_t size = 0; size < 70; ++size) {
