@@ -136,14 +136,8 @@ void World::restart() {
 }
 
 void World::live(base::Duration duration) {
-    const base::Time end = clock.now() + duration;
-    while (true) {
-        run();
-        const auto next = engine->next_due();
-        if (!next || *next > end) break;
-        if (*next > clock.now()) clock.move(*next - clock.now());
-    }
-    if (end > clock.now()) clock.move(end - clock.now());
+    live_through(
+        clock, duration, [this] { run(); }, [this] { return engine->next_due(); });
 }
 
 Domain acme_domain(std::vector<std::string> names) {

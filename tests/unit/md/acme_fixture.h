@@ -2,8 +2,10 @@
 // remember, and a world that can be killed and started again.
 #pragma once
 
+#include <cerrno>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -35,6 +37,25 @@ class FakeClock final : public base::Clock {
     base::Time now_;
     base::Duration slept_{0};
 };
+
+/// Moves `clock` from due time to due time, and runs what is due, until `duration` is over.
+/// next_due() gives nullopt if nothing ever is.
+template <typename Run, typename NextDue>
+void live_through(FakeClock& clock, base::Duration duration, Run run, NextDue next_due) {
+    const base::Time end = clock.now() + duration;
+    while (true) {
+        run();
+        const std::optional<base::Time> next = next_due();
+        if (!next || *next > end) break;
+        if (*next > clock.now()) clock.move(*next - clock.now());
+    }
+    if (end > clock.now()) clock.move(end - clock.now());
+}
+
+/// Nobody is there: for MiniCa::before and MiniResponder::before.
+inline std::optional<Outcome<HttpResponse>> refuse_connection(const HttpRequest&) {
+    return Outcome<HttpResponse>(make_problem(ECONNREFUSED, "Connection refused"));
+}
 
 /// Thrown through the code under test where a process is killed. Nobody catches it on the way.
 struct Killed {};

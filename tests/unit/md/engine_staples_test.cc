@@ -76,15 +76,13 @@ struct StapledWorld final : CertificatePort, StaplePort {
     }
     /// Moves from due time to due time until `duration` is over.
     void live(base::Duration duration) {
-        const base::Time end = clock.now() + duration;
-        while (true) {
-            run();
-            const base::Time next = std::min(engine->next_due().value_or(end + day),
-                                             stapler->next_due().value_or(end + day));
-            if (next > end) break;
-            if (next > clock.now()) clock.move(next - clock.now());
-        }
-        if (end > clock.now()) clock.move(end - clock.now());
+        live_through(
+            clock, duration, [this] { run(); },
+            [this] {
+                constexpr base::Time never = base::Time::max();
+                return std::min(engine->next_due().value_or(never),
+                                stapler->next_due().value_or(never));
+            });
     }
     const std::vector<std::shared_ptr<const tls::Certificate>>& served() {
         return ports.served.at(name);
@@ -95,12 +93,7 @@ struct StapledWorld final : CertificatePort, StaplePort {
     }
     DomainSummary summary() { return engine->summaries().at(0); }
     bool has_staple() { return stapler->staple_of(only()) != nullptr; }
-    void cut_responder() {
-        responder.before = [](const HttpRequest&) {
-            return std::optional<Outcome<HttpResponse>>(
-                make_problem(ECONNREFUSED, "Connection refused"));
-        };
-    }
+    void cut_responder() { responder.before = refuse_connection; }
     void revoke(const tls::Certificate& certificate) {
         responder.verdicts[certificate.serial] = {.status = CertificateStatus::Revoked,
                                                   .revoked_at = clock.now(),

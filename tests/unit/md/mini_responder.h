@@ -62,6 +62,14 @@ struct CrlForm {
     bool unknown_critical = false;  // an extension that nobody knows
 };
 
+/// A certificate as it is served.
+inline std::shared_ptr<const tls::Certificate> make_certificate(const PairOptions& options) {
+    const Pair pair = make_pair(options);
+    auto certificate = tls::read_certificate(pair.chain, pair.key);
+    base::check(certificate.ok());
+    return *certificate;
+}
+
 class MiniResponder {
   public:
     static inline const std::string ocsp_url = "http://ocsp.example.net";

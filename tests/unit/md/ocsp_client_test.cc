@@ -21,11 +21,9 @@ struct Asker {
     Asker() { set_serial({0x04, 0xa1}); }
 
     void set_serial(std::vector<uint8_t> serial) {
-        const Pair pair =
-            make_pair({.names = {"a.example"}, .serial = std::move(serial), .issuer = &issuer});
-        auto certificate = tls::read_certificate(pair.chain, pair.key);
-        REQUIRE(certificate);
-        question.emplace(take(OcspQuestion::about(**certificate)));
+        const auto certificate = make_certificate(
+            {.names = {"a.example"}, .serial = std::move(serial), .issuer = &issuer});
+        question.emplace(take(OcspQuestion::about(*certificate)));
     }
     Outcome<OcspAnswer> ask(const std::string& url = MiniResponder::ocsp_url) {
         const auto transport = responder.transport();

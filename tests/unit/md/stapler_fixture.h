@@ -59,17 +59,14 @@ struct Bench {
         stapler->set_listener(&listener);
     }
     CertificatePtr make(const CertificateOptions& options = {}) {
-        const Pair pair =
-            make_pair({.names = {name},
-                       .must_staple = options.must_staple,
-                       .serial = {0x10, options.serial},
-                       .ocsp_url = options.ocsp ? options.ocsp_url : "",
-                       .crl_points = options.crl ? std::vector<CrlPoint>{{{MiniResponder::crl_url}}}
-                                                 : std::vector<CrlPoint>{},
-                       .issuer = &issuer});
-        auto certificate = tls::read_certificate(pair.chain, pair.key);
-        REQUIRE(certificate);
-        return *certificate;
+        return make_certificate(
+            {.names = {name},
+             .must_staple = options.must_staple,
+             .serial = {0x10, options.serial},
+             .ocsp_url = options.ocsp ? options.ocsp_url : "",
+             .crl_points = options.crl ? std::vector<CrlPoint>{{{MiniResponder::crl_url}}}
+                                       : std::vector<CrlPoint>{},
+             .issuer = &issuer});
     }
     size_t run() { return stapler->run_due(); }
     void watch(const std::vector<CertificatePtr>& certificates) {
@@ -77,14 +74,8 @@ struct Bench {
     }
     /// Moves to each due time and asks, until `duration` is over.
     void live(base::Duration duration) {
-        const base::Time end = clock.now() + duration;
-        while (true) {
-            run();
-            const auto next = stapler->next_due();
-            if (!next || *next > end) break;
-            if (*next > clock.now()) clock.move(*next - clock.now());
-        }
-        if (end > clock.now()) clock.move(end - clock.now());
+        live_through(
+            clock, duration, [this] { run(); }, [this] { return stapler->next_due(); });
     }
     base::Duration until_due() {
         const auto next = stapler->next_due();
@@ -95,12 +86,7 @@ struct Bench {
         return stapler->staple_of(*certificate) != nullptr;
     }
     /// Nobody is there.
-    void cut() {
-        responder.before = [](const HttpRequest&) {
-            return std::optional<Outcome<HttpResponse>>(
-                make_problem(ECONNREFUSED, "Connection refused"));
-        };
-    }
+    void cut() { responder.before = refuse_connection; }
     void mend() { responder.before = nullptr; }
     /// It says 503, and when to come again.
     void push_away(const std::string& retry_after) {

@@ -94,13 +94,10 @@ struct Threads {
     std::vector<CertificatePtr> make(uint8_t count) {
         std::vector<CertificatePtr> made;
         for (uint8_t i = 0; i < count; ++i) {
-            const Pair pair = make_pair({.names = {name},
-                                         .serial = {0x20, i},
-                                         .ocsp_url = MiniResponder::ocsp_url,
-                                         .issuer = &gate.issuer});
-            auto certificate = tls::read_certificate(pair.chain, pair.key);
-            REQUIRE(certificate);
-            made.push_back(*certificate);
+            made.push_back(make_certificate({.names = {name},
+                                             .serial = {0x20, i},
+                                             .ocsp_url = MiniResponder::ocsp_url,
+                                             .issuer = &gate.issuer}));
         }
         return made;
     }
