@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "md/ocsp.h"
+#include "md/ocsp_client.h"
 #include "md/openssl.h"
 
 namespace md {
@@ -77,7 +78,7 @@ std::string crl_url(const tls::Certificate& certificate) {
         const DIST_POINT* point = sk_DIST_POINT_value(points.get(), i);
         if (point->reasons != nullptr || point->CRLissuer != nullptr) continue;
         for (std::string& url : urls_of(point->distpoint)) {
-            if (url.starts_with("http://") || url.starts_with("https://")) return std::move(url);
+            if (is_http_url(url)) return std::move(url);
         }
     }
     return {};

@@ -24,10 +24,7 @@ Outcome<void> check_url(const std::string& url) {
         return make_problem(EINVAL, fmt::format("the URL {} in the certificate is not called: {}",
                                                 base::escape_for_log(url, shown_url_max), why));
     };
-    const std::string lower = base::to_lower(url.substr(0, 8));
-    if (!lower.starts_with("http://") && !lower.starts_with("https://")) {
-        return refused("it is neither http nor https");
-    }
+    if (!is_http_url(url)) return refused("it is neither http nor https");
     if (url.size() > url_bytes_max) {
         return refused(fmt::format("it is longer than {} bytes", url_bytes_max));
     }
@@ -115,6 +112,11 @@ Outcome<OcspAnswer> ask(Transport& transport, const HttpRequest& request, const 
 }
 
 }  // namespace
+
+bool is_http_url(std::string_view url) {
+    const std::string lower = base::to_lower(url.substr(0, 8));
+    return lower.starts_with("http://") || lower.starts_with("https://");
+}
 
 Outcome<OcspAnswer> ask_ocsp(Transport& transport, const Domain& domain, const std::string& url,
                              const OcspQuestion& question, base::Clock& clock,

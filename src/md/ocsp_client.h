@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/random.h"
 #include "md/domain.h"
@@ -15,6 +16,9 @@ namespace md {
 constexpr size_t ocsp_bytes_max = size_t{64} * 1024;
 /// Let's Encrypt's shards have some hundred KB, after a mass revocation a few MB.
 constexpr size_t crl_bytes_max = size_t{10} * 1024 * 1024;
+
+/// Whether the scheme is http or https, in any case (RFC 3986 3.1). Others are never called.
+bool is_http_url(std::string_view url);
 
 /// Asks `url`: by GET, which caches answer (RFC 6960 A.1, RFC 5019 5), then by POST with a nonce if
 /// that gives nothing that can be verified. `domain`: whose proxy is used. The Problem is that of

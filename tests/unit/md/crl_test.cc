@@ -210,6 +210,11 @@ TEST_CASE("A certificate's CRL is at its first http URL for all reasons and of i
     CHECK(url_of({{.urls = {url}}}) == url);
     CHECK(url_of({{.urls = {"https://a.example/1"}}, {.urls = {url}}}) == "https://a.example/1");
     CHECK(url_of({{.urls = {"ldap://a.example/cn=a"}}}).empty());
+    CHECK(url_of({{.urls = {"httpx://a.example/1", "http:/a.example/1", "http"}}}).empty());
+    // A scheme's case says nothing (RFC 3986 3.1).
+    CHECK(url_of({{.urls = {"LDAP://a.example/cn=a", "HTTP://a.example/A"}}}) ==
+          "HTTP://a.example/A");
+    CHECK(url_of({{.urls = {"HttpS://a.example/1"}}}) == "HttpS://a.example/1");
     CHECK(url_of({{.urls = {"ldap://a.example/cn=a", url}}}) == url);
     CHECK(url_of({{.urls = {"ldap://a.example/cn=a"}}, {.urls = {url}}}) == url);
     CHECK(url_of({{.urls = {"http://a.example/1"}, .some_reasons = true}, {.urls = {url}}}) == url);

@@ -253,6 +253,23 @@ TEST_CASE("Redirects are not followed (OC-04)") {
     CHECK(asker.responder.requests == 3);
 }
 
+TEST_CASE("http is http in any case (RFC 3986 3.1)") {
+    Asker asker;
+    for (const std::string url : {"HTTP://a.example", "HttpS://a.example", "hTTP://a.example"}) {
+        CAPTURE(url);
+        std::vector<std::string> seen;
+        asker.responder.before = [&](const HttpRequest& request) {
+            seen.push_back(request.url);
+            return refuse_connection(request);
+        };
+        CHECK(asker.ask(url).error().status == ECONNREFUSED);
+        CHECK(asker.download({}, url).error().status == ECONNREFUSED);
+        REQUIRE(seen.size() == 2);
+        CHECK(seen[0].starts_with(url + "/"));
+        CHECK(seen[1] == url);
+    }
+}
+
 TEST_CASE("URLs that are no short http ones are not called (OC-19)") {
     Asker asker;
     const std::string long_url = "http://a.example/" + std::string(4096, 'a');

@@ -114,6 +114,41 @@ TEST_CASE("A CRL is fetched once for all that name it") {
     CHECK_FALSE(bench.stapler->next_due());
 }
 
+TEST_CASE("Of two issuers that name the same CRL URL each has its own list") {
+    Bench bench(false);
+    const Issuer other = make_issuer({.name = "E2"});
+    MiniResponder other_responder(bench.clock, other);
+    const auto ours = bench.make({.ocsp = false, .crl = true});
+    // Of the same serial: what one issuer says of it is nothing about the other's.
+    const auto theirs = bench.make({.ocsp = false, .crl = true, .issuer = &other});
+    bench.revoke(ours);
+    bench.watch({ours, theirs});
+    CHECK(bench.run() == 2);
+    CHECK(bench.responder.crl_gets == 2);
+    CHECK(bench.status(ours) == "revoked");
+    CHECK(bench.status(theirs) == "unknown");
+    CHECK(bench.stapler->report(*ours)->renewal->errors == 0);
+    CHECK(bench.stapler->report(*theirs)->renewal->last.detail.find(
+              "not of the certificate's issuer") != std::string::npos);
+    CHECK(bench.store.has(Group::Ocsp, "other",
+                          crl_file(MiniResponder::crl_url, *ours->chain.front())));
+    CHECK_FALSE(bench.store.has(Group::Ocsp, "other",
+                                crl_file(MiniResponder::crl_url, *theirs->chain.front())));
+
+    // The URL gives the other's list now: that is nothing new about ours.
+    (void)other_responder.make_crl();  // so that its ETag is another one
+    bench.responder.before = [&](const HttpRequest& request) {
+        return std::optional(other_responder.exchange(request));
+    };
+    bench.live(hours{8});
+    CHECK(bench.status(ours) == "revoked");
+    CHECK(bench.status(theirs) == "good");
+    CHECK(bench.stapler->report(*ours)->renewal->errors > 0);
+    CHECK(bench.stapler->report(*theirs)->renewal->errors == 0);
+    CHECK(bench.store.has(Group::Ocsp, "other",
+                          crl_file(MiniResponder::crl_url, *theirs->chain.front())));
+}
+
 TEST_CASE("A certificate that comes while its CRL is read is looked up in the next") {
     Bench bench(false);
     const auto first = bench.make({.ocsp = false, .crl = true});

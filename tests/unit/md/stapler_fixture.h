@@ -40,6 +40,7 @@ struct CertificateOptions {
     bool crl = false;
     bool must_staple = false;
     std::string ocsp_url = MiniResponder::ocsp_url;
+    const Issuer* issuer = nullptr;  // null: the bench's
 };
 
 /// A stapler with everything around it. restart() is the next process.
@@ -66,7 +67,7 @@ struct Bench {
              .ocsp_url = options.ocsp ? options.ocsp_url : "",
              .crl_points = options.crl ? std::vector<CrlPoint>{{{MiniResponder::crl_url}}}
                                        : std::vector<CrlPoint>{},
-             .issuer = &issuer});
+             .issuer = options.issuer != nullptr ? options.issuer : &issuer});
     }
     size_t run() { return stapler->run_due(); }
     void watch(const std::vector<CertificatePtr>& certificates) {
