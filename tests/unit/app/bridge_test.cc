@@ -51,8 +51,16 @@ class FakeWorker {
     std::thread thread_;
 };
 
-std::shared_ptr<const tls::Certificate> certificate(tls::KeyType type = tls::KeyType::Ecdsa) {
+/// Each is another one: what they are told apart by differs.
+std::shared_ptr<tls::Certificate> make_certificate() {
+    static uint8_t number = 0;
     auto made = std::make_shared<tls::Certificate>();
+    made->sha256[0] = ++number;
+    return made;
+}
+
+std::shared_ptr<const tls::Certificate> certificate(tls::KeyType type = tls::KeyType::Ecdsa) {
+    auto made = make_certificate();
     made->key_type = type;
     return made;
 }
@@ -226,7 +234,7 @@ namespace {
 
 std::shared_ptr<const tls::Certificate> certificate_for(std::vector<std::string> names,
                                                         bool fallback = false) {
-    auto made = std::make_shared<tls::Certificate>();
+    auto made = make_certificate();
     made->names = std::move(names);
     made->fallback = fallback;
     return made;
@@ -335,4 +343,175 @@ TEST_CASE("a domain that takes over the names of another keeps them when that on
     CHECK(served(snapshots, "old.org") == nullptr);
     bridge.publish("b.org", {"b.org", "a.org"}, {});
     CHECK(snapshots.tls.certificates.current()->size() == 0);
+}
+
+namespace {
+
+/// As the stapler: what it has is looked up when a set is put together.
+class FakeStaples final : public md::StapleSource {
+  public:
+    std::shared_ptr<const tls::Staple> staple_of(const tls::Certificate& certificate) override {
+        const auto at = staples_.find(&certificate);
+        return at == staples_.end() ? nullptr : at->second;
+    }
+    std::shared_ptr<const tls::Staple> set(
+        const std::shared_ptr<const tls::Certificate>& certificate) {
+        auto staple = std::make_shared<const tls::Staple>();
+        staples_[certificate.get()] = staple;
+        return staple;
+    }
+    void take(const std::shared_ptr<const tls::Certificate>& certificate) {
+        staples_.erase(certificate.get());
+    }
+
+  private:
+    std::map<const tls::Certificate*, std::shared_ptr<const tls::Staple>> staples_;
+};
+
+/// What clients that ask for `name` are given with their certificate; null: nothing.
+std::shared_ptr<const tls::Staple> staple_at(const proxy::Snapshots& snapshots,
+                                             std::string_view name, size_t index = 0) {
+    const tls::CertificateSet* set = served(snapshots, name);
+    REQUIRE(set != nullptr);
+    REQUIRE(set->staples.size() == set->certificates.size());
+    return set->staples.at(index);
+}
+
+}  // namespace
+
+TEST_CASE("a new certificate is served with its own staple from the first snapshot on") {
+    proxy::Snapshots snapshots;
+    app::Bridge bridge(snapshots);
+    FakeStaples staples;
+    const auto old = certificate_for({"a.org"});
+    const auto old_staple = staples.set(old);
+    bridge.publish("a.org", {"a.org"}, {old});
+    CHECK(staple_at(snapshots, "a.org") == nullptr);  // nobody has staples yet
+    bridge.set_staples(&staples);
+    bridge.publish("a.org", {"a.org"}, {old});
+    CHECK(staple_at(snapshots, "a.org") == old_staple);
+
+    const auto fresh = certificate_for({"a.org"});
+    const auto fresh_staple = staples.set(fresh);
+    bridge.publish("a.org", {"a.org"}, {fresh});
+    CHECK(served(snapshots, "a.org")->certificates[0] == fresh);
+    CHECK(staple_at(snapshots, "a.org") == fresh_staple);
+    const auto bare = certificate_for({"a.org"});
+    bridge.publish("a.org", {"a.org"}, {bare});
+    CHECK(staple_at(snapshots, "a.org") == nullptr);
+
+    // Each of two has its own, in the order of the set and not of the call.
+    const auto rsa = certificate(tls::KeyType::Rsa);
+    const auto ecdsa = certificate(tls::KeyType::Ecdsa);
+    const auto rsa_staple = staples.set(rsa);
+    const auto ecdsa_staple = staples.set(ecdsa);
+    bridge.publish("b.org", {"b.org"}, {rsa, ecdsa});
+    REQUIRE(served(snapshots, "b.org")->certificates.size() == 2);
+    CHECK(served(snapshots, "b.org")->certificates[0] == ecdsa);
+    CHECK(staple_at(snapshots, "b.org", 0) == ecdsa_staple);
+    CHECK(staple_at(snapshots, "b.org", 1) == rsa_staple);
+}
+
+TEST_CASE("a staple that comes is in the next snapshot, under all names, and so is its end") {
+    proxy::Snapshots snapshots;
+    app::Bridge bridge(snapshots);
+    FakeStaples staples;
+    bridge.set_staples(&staples);
+    app::Setup setup = setup_with({{"a.org", {"a.org", "extra.org"}}});
+    setup.default_hosts = {"a.org"};
+    bridge.configure(setup);
+    const auto one = certificate_for({"a.org", "www.a.org", "extra.org"});
+    const auto other = certificate_for({"b.org"});
+    bridge.publish("a.org", {"a.org", "www.a.org"}, {one});
+    bridge.publish("b.org", {"b.org"}, {other});
+    const tls::CertificateSet* of_other = served(snapshots, "b.org");
+
+    const auto staple = staples.set(one);
+    bridge.staples_changed("a.org", {one});
+    for (const char* name : {"a.org", "www.a.org", "extra.org"}) {
+        CHECK(served(snapshots, name)->certificates[0] == one);
+        CHECK(staple_at(snapshots, name) == staple);
+    }
+    // Who asks for no name gets it, too; the others' set is the one that it was.
+    CHECK(snapshots.tls.certificates.current()->fallback().get() == served(snapshots, "a.org"));
+    CHECK(served(snapshots, "b.org") == of_other);
+    const auto newer = staples.set(one);
+    bridge.staples_changed("a.org", {one});
+    CHECK(staple_at(snapshots, "extra.org") == newer);
+    staples.take(one);  // it was revoked
+    bridge.staples_changed("a.org", {one});
+    CHECK(staple_at(snapshots, "a.org") == nullptr);
+}
+
+TEST_CASE("a late staple of a certificate that is no longer served changes nothing") {
+    proxy::Snapshots snapshots;
+    app::Bridge bridge(snapshots);
+    FakeStaples staples;
+    bridge.set_staples(&staples);
+    const auto old = certificate_for({"a.org"});
+    const auto fresh = certificate_for({"a.org"});
+    bridge.publish("a.org", {"a.org"}, {old});
+    bridge.publish("a.org", {"a.org"}, {fresh});
+    const tls::CertificateSet* set = served(snapshots, "a.org");
+    const auto index = snapshots.tls.certificates.current();
+    staples.set(old);
+    bridge.staples_changed("a.org", {old});
+    CHECK(snapshots.tls.certificates.current() == index);  // nothing for the workers to take
+    CHECK(served(snapshots, "a.org") == set);
+    CHECK(staple_at(snapshots, "a.org") == nullptr);
+
+    // Nor one of a domain that has gone, or never was.
+    bridge.publish("a.org", {"a.org"}, {});
+    bridge.staples_changed("a.org", {fresh});
+    bridge.staples_changed("absent.org", {fresh});
+    CHECK(served(snapshots, "a.org") == nullptr);
+}
+
+TEST_CASE("a name that still has another domain's certificate gets no staple of its own domain's") {
+    proxy::Snapshots snapshots;
+    app::Bridge bridge(snapshots);
+    FakeStaples staples;
+    bridge.set_staples(&staples);
+    const auto former = certificate_for({"a.org", "x.org"});
+    bridge.publish("a.org", {"a.org", "x.org"}, {former});
+    bridge.configure(setup_with({{"a.org", {"a.org"}}, {"x.org", {"x.org", "y.org"}}}));
+    // A certificate for y.org alone: x.org keeps the former one.
+    const auto own = certificate_for({"y.org"});
+    bridge.publish("x.org", {"x.org", "y.org"}, {own});
+    REQUIRE(served(snapshots, "x.org")->certificates[0] == former);
+    const auto staple = staples.set(own);
+    bridge.staples_changed("x.org", {own});
+    CHECK(staple_at(snapshots, "y.org") == staple);
+    CHECK(served(snapshots, "x.org")->certificates[0] == former);
+    CHECK(staple_at(snapshots, "x.org") == nullptr);
+}
+
+TEST_CASE("certificates from files have their staples at the start, later, and after a reload") {
+    proxy::Snapshots snapshots;
+    app::Bridge bridge(snapshots);
+    FakeStaples staples;
+    bridge.set_staples(&staples);
+    const auto early = certificate_for({"early.org"});
+    const auto late = certificate_for({"late.org"});
+    const auto early_staple = staples.set(early);
+    app::Setup setup;
+    setup.statics.push_back({{"early.org"}, app::make_set({early})});
+    setup.statics.push_back({{"late.org", "www.late.org"}, app::make_set({late})});
+    bridge.configure(setup);
+    CHECK(staple_at(snapshots, "early.org") == early_staple);
+    CHECK(served(snapshots, "late.org") == setup.statics[1].set.get());
+    const auto late_staple = staples.set(late);
+    bridge.staples_changed(md::other_owner, {late});
+    CHECK(staple_at(snapshots, "late.org") == late_staple);
+    CHECK(staple_at(snapshots, "www.late.org") == late_staple);
+    CHECK(staple_at(snapshots, "early.org") == early_staple);
+    bridge.configure(setup);
+    CHECK(staple_at(snapshots, "late.org") == late_staple);
+
+    // The same certificate may be a domain's, too: both are told by one call.
+    bridge.publish("d.org", {"d.org"}, {late});
+    const auto shared = staples.set(late);
+    bridge.staples_changed("d.org", {late});
+    CHECK(staple_at(snapshots, "d.org") == shared);
+    CHECK(staple_at(snapshots, "late.org") == shared);
 }

@@ -143,6 +143,89 @@ Renewal
 )");
 }
 
+TEST_CASE("what a CA says of a certificate, to the letter") {
+    const md::StapleReport stapled{.status = "good",
+                                   .from = now - 24h,
+                                   .until = now + 6 * 24h,
+                                   .url = "http://ocsp.example.net/a",
+                                   .is_crl = false,
+                                   .is_stapled = true,
+                                   .refresh_at = now + 4 * 24h,
+                                   .revoked_at = {},
+                                   .reason = {},
+                                   .last_success = {},
+                                   .renewal = md::Job()};
+    struct Case {
+        std::function<void(md::StapleReport&)> change;
+        const char* shown;
+    };
+    using R = md::StapleReport;
+    const Case cases[] = {
+        {[](R&) {}, R"(
+  OCSP          good, since 2026-11-23 14:05 UTC, until 2026-11-30 14:05 UTC (in
+                6 days); stapled
+                http://ocsp.example.net/a, asked again in 4 days
+
+)"},
+        {[](R& r) { r.is_stapled = false, r.refresh_at = now; }, R"(
+  OCSP          good, since 2026-11-23 14:05 UTC, until 2026-11-30 14:05 UTC (in
+                6 days); not stapled
+                http://ocsp.example.net/a, asked now
+
+)"},
+        {[](R& r) { r.is_crl = true, r.is_stapled = false, r.refresh_at.reset(); }, R"(
+  CRL           good, since 2026-11-23 14:05 UTC, until 2026-11-30 14:05 UTC (in
+                6 days); by its CRL
+                http://ocsp.example.net/a
+
+)"},
+        {[](R& r) {
+             r.status = "unknown", r.from.reset(), r.until.reset();
+             r.refresh_at = now + 10min;
+             r.renewal->errors = 3;
+             r.renewal->last = md::make_problem(EIO, "http://ocsp.example.net/a says\x1b[31m no");
+         },
+         R"(
+  OCSP          unknown; stapled
+                http://ocsp.example.net/a, asked again in 10 minutes
+                3 failed in a row: http://ocsp.example.net/a says?[31m no
+
+)"},
+    };
+    for (const Case& one : cases) {
+        md::DomainSummary domain = good();
+        domain.certificates.pop_back();
+        domain.certificates[0].staple = stapled;
+        one.change(*domain.certificates[0].staple);
+        const std::string text = app::render_domain(domain, now, Look{});
+        INFO(text);
+        CHECK(text.find(one.shown) != std::string::npos);
+        check_width(text);
+    }
+    // Red is what needs a look: revoked, and no good answer where one is to be stapled.
+    const auto is_red = [&](const char* status, bool has_answer, bool is_stapled) {
+        md::DomainSummary domain = good();
+        domain.certificates[0].staple = stapled;
+        md::StapleReport& report = *domain.certificates[0].staple;
+        report.status = status;
+        report.is_stapled = is_stapled;
+        if (!has_answer) report.until.reset();
+        const std::string text = app::render_domain(domain, now, {.colour = true});
+        return text.find(fmt::format("\x1b[31m{}", status)) != std::string::npos;
+    };
+    CHECK(is_red("revoked", true, true));
+    CHECK(is_red("revoked", true, false));
+    CHECK(is_red("unknown", false, true));
+    CHECK_FALSE(is_red("unknown", false, false));
+    CHECK_FALSE(is_red("good", true, true));
+    // Each certificate has its own; one that nobody asks about has none.
+    md::DomainSummary domain = good();
+    domain.certificates[1].staple = stapled;
+    const std::string text = app::render_domain(domain, now, Look{});
+    CHECK(text.find("OCSP") > text.find("Certificate, RSA 2048"));
+    CHECK(text.find("OCSP") == text.rfind("OCSP"));
+}
+
 TEST_CASE("long names, many names and long errors stay within the width, wide or narrow") {
     md::DomainSummary domain = failing();
     domain.name = "a-very-long-name-of-a-machine-that-somebody-made.department.example.org";
