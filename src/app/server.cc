@@ -25,6 +25,19 @@ md::Problem no_domains() {
     return md::make_problem(ENOENT, "no managed domain is configured");
 }
 
+/// Of sites' certificates from files, those that the stapler looks after.
+std::vector<md::CertificateSummary> of_no_domain(const md::Stapler& stapler) {
+    std::vector<md::CertificateSummary> certificates;
+    for (const md::StapleRow& row : stapler.rows()) {
+        if (row.domain != md::other_owner) continue;
+        certificates.push_back(md::summarize("", *row.certificate, {}));
+        certificates.back().staple = row.report;
+        certificates.back().revoked_at = row.report.revoked_at;
+        certificates.back().revocation_reason = row.report.reason;
+    }
+    return certificates;
+}
+
 }  // namespace
 
 Server::~Server() {
@@ -413,6 +426,7 @@ Status Server::status() {
         cached_.counters = workers_.counters(counters_limit);
         cached_.certificate_check = setup_->configuration.md.certificate_check;
         if (engine_) cached_.domains = engine_->summaries();
+        if (stapler_) cached_.file_certificates = of_no_domain(*stapler_);
         cached_at_ = now;
     }
     Status status = cached_;
@@ -442,6 +456,11 @@ std::string Server::md_status(const std::string& name) {
 std::vector<md::DomainSummary> Server::domains() {
     const md::Engine* domains = engine();
     return domains != nullptr ? domains->summaries() : std::vector<md::DomainSummary>{};
+}
+
+std::vector<md::CertificateSummary> Server::file_certificates() {
+    const std::lock_guard lock(status_mutex_);
+    return stapler_ ? of_no_domain(*stapler_) : std::vector<md::CertificateSummary>{};
 }
 
 std::optional<md::DomainSummary> Server::domain(const std::string& name) {

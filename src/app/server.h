@@ -40,6 +40,7 @@ class Server final : public StatusSource, public Actions {
     std::string md_status(const std::string& name) override;
     base::Time now() override { return clock_.now(); }
     std::vector<md::DomainSummary> domains() override;
+    std::vector<md::CertificateSummary> file_certificates() override;
     std::optional<md::DomainSummary> domain(const std::string& name) override;
     std::vector<md::AccountSummary> accounts() override;
     md::Outcome<void> renew(const std::string& name) override;

@@ -102,6 +102,16 @@ def front(mdfront, site, backend):
 
 
 @pytest.fixture
+def events(folder):
+    """A message_cmd, and what it was told so far."""
+    log = folder / "events"
+    script = folder / "message"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {log}\n')
+    script.chmod(0o755)
+    return str(script), lambda: log.read_text().splitlines() if log.exists() else []
+
+
+@pytest.fixture
 def challtestsrv(started, folder):
     return started(Challtestsrv(folder))
 

@@ -21,16 +21,6 @@ def static(authority):
     return make
 
 
-@pytest.fixture
-def events(folder):
-    """A message_cmd, and what it was told so far."""
-    log = folder / "events"
-    script = folder / "message"
-    script.write_text(f'#!/bin/sh\necho "$@" >> {log}\n')
-    script.chmod(0o755)
-    return str(script), lambda: log.read_text().splitlines() if log.exists() else []
-
-
 @pytest.mark.core
 def test_static_certificates_are_served_watched_and_never_renewed(acme, backend, static, events):
     # Of 60 days, the first 50 left: inside its renew window of 55 days, the second in its warn

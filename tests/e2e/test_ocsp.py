@@ -63,12 +63,10 @@ def error_of(front, name="one.test", key="P-256"):
     return ocsp(front, name, key)["renewal"].get("last", {}).get("detail", "")
 
 
-def events_of(folder):
-    log = folder / "events"
-    script = folder / "message"
-    script.write_text(f'#!/bin/sh\necho "$@" >> {log}\n')
-    script.chmod(0o755)
-    return str(script), lambda: log.read_text().splitlines() if log.exists() else []
+def section_of_files(front):
+    """What the status page shows of certificates of no domain; "" if it does not."""
+    page = front.get_admin("/").body.decode()
+    return page.partition("<h2>Certificates from files</h2>")[2].partition("<h2>")[0]
 
 
 @pytest.mark.core
@@ -258,8 +256,8 @@ def test_unknown_is_not_stapled_and_asked_again(acme, backend, responder):
 
 @pytest.mark.core
 def test_a_revoked_certificate_is_not_stapled_as_such_and_renewed_at_once(
-        stapled, responder, folder):
-    message, told = events_of(folder)
+        stapled, responder, events):
+    message, told = events
     _, front = stapled(md={"stapling_renew_window": SOON, "message_cmd": message})
     old = shown(front, "one.test")
     key = shown_certificate(front, "one.test").public_key()
@@ -299,8 +297,39 @@ def test_certificates_from_files_are_stapled_if_others_are(mdfront, backend, sit
     front = mdfront([site(backend, files=files)], md={"stapling": True})
     wait_for_staple(front.https, "example.test", f"a staple; log:\n{front.log}")
     assert [path.name for path in front.store.glob("ocsp/*")] == ["other"]
+    certificate, = json.loads(front.get_admin("/domains.json").body)["file_certificates"]
+    assert certificate["names"] == ["example.test", "www.example.test"]
+    assert certificate["serial"].lstrip("0") == files.serial.lstrip("0")
+    assert certificate["ocsp"]["status"] == "good" and certificate["ocsp"]["stapled"] is True
+    assert certificate["ocsp"]["url"] == responder.url
+    wait_until(lambda: section_of_files(front).count(">good, ends in ") == 1, "it on the page")
+    assert "example.test, www.example.test" in section_of_files(front)
+
     front.restart(md={"staple_others": False})
     assert staple(front.https, "example.test")[0] is None
+    assert json.loads(front.get_admin("/domains.json").body)["file_certificates"] == []
+    assert section_of_files(front) == ""
+
+
+def test_what_goes_wrong_with_a_certificate_from_files_is_told(mdfront, backend, site, authority,
+                                                               responder):
+    files = authority.issue("example.test", responder=responder.url)
+    responder.open(authority.issuer())
+    responder.know(files.certificate, revoked="superseded")
+    front = mdfront([site(backend, files=files)], md={"stapling": True})
+    wait_until(lambda: '<span class="state bad">revoked</span>' in section_of_files(front),
+               f"the news; log:\n{front.log}")
+    certificate, = json.loads(front.get_admin("/domains.json").body)["file_certificates"]
+    assert certificate["revoked"]["reason"] == "superseded"
+    assert certificate["ocsp"]["status"] == "revoked"
+    front.stop()
+    shutil.rmtree(front.store / "ocsp")
+    responder.down()
+    front.start()
+    wait_until(lambda: 'class="error"' in section_of_files(front),
+               f"the error; log:\n{front.log}")
+    certificate, = json.loads(front.get_admin("/domains.json").body)["file_certificates"]
+    assert certificate["ocsp"]["status"] == "unknown" and certificate["ocsp"]["errors"] > 0
 
 
 def test_a_domain_with_files_of_its_own_is_stapled(mdfront, backend, authority, responder):

@@ -98,7 +98,8 @@ proxy::LocalResponse AdminHandler::show(const proxy::LocalRequest& request) {
     }
     if (path == "/status.json") return json(200, render_json(source_.status()));
     if (path == "/domains.json") {
-        return json(200, domains_to_json(source_.domains(), source_.now()));
+        return json(200,
+                    domains_to_json(source_.domains(), source_.file_certificates(), source_.now()));
     }
     if (path.starts_with(domains_prefix)) return show_domain(path);
     if (path == "/accounts.json") return json(200, accounts_to_json(source_.accounts()));

@@ -18,5 +18,7 @@ std::string json_text(const Json& json);
 /// RFC 3339, or null.
 Json json_time(const std::optional<base::Time>& time);
 Json domain_json(const md::DomainSummary& domain);
+/// Of certificates that belong to no domain: an array.
+Json file_certificates_json(const std::vector<md::CertificateSummary>& certificates);
 
 }  // namespace app

@@ -131,24 +131,34 @@ std::string check_links(const md::DomainSummary& domain, const md::CertificateCh
     return links;
 }
 
-/// What the CA says of each certificate: "OCSP P-256: good, until in 3 days".
+/// What the CA says of a certificate: "good, ends in 3 days".
+std::string staple_text(const md::StapleReport& report, base::Time now) {
+    std::string text = escape_html(report.status);
+    if (report.until && report.status != "revoked") {
+        text += fmt::format(", ends {}", relative_time(*report.until, now));
+    }
+    return text;
+}
+
+bool has_failed(const md::StapleReport& report) {
+    return report.renewal && report.renewal->errors > 0;
+}
+
+std::string error_text(const md::StapleReport& report) {
+    return fmt::format("<div class=\"error\">{}</div>",
+                       escape_html(report.renewal->last.message()));
+}
+
+/// Of each certificate: "staple P-256: good, ends in 3 days".
 std::string staple_notes(const md::DomainSummary& domain, base::Time now) {
     std::string notes;
     for (const md::CertificateSummary& certificate : domain.certificates) {
         if (!certificate.staple) continue;
         const md::StapleReport& report = *certificate.staple;
-        const bool has_failed = report.renewal && report.renewal->errors > 0;
-        std::string note = fmt::format(
-            "{} {}: {}", report.is_crl ? "CRL" : (report.is_stapled ? "staple" : "OCSP"),
-            escape_html(certificate.label), escape_html(report.status));
-        if (report.until && report.status != "revoked") {
-            note += fmt::format(", ends {}", relative_time(*report.until, now));
-        }
-        if (has_failed) {
-            note += fmt::format("<div class=\"error\">{}</div>",
-                                escape_html(report.renewal->last.message()));
-        }
-        notes += fmt::format("<small>{}</small>", note);
+        notes += fmt::format("<small>{} {}: {}{}</small>",
+                             report.is_crl ? "CRL" : (report.is_stapled ? "staple" : "OCSP"),
+                             escape_html(certificate.label), staple_text(report, now),
+                             has_failed(report) ? error_text(report) : "");
     }
     return notes;
 }
@@ -157,12 +167,7 @@ void add_domain(std::string& page, const md::DomainSummary& domain, const Status
     const base::Time now = status.now;
     const std::string name = escape_html(domain.name);
     page += fmt::format("<tr><th scope=\"row\"><a href=\"/md-status/{0}\">{0}</a></th>", name);
-    std::string names;
-    for (const std::string& other : domain.names) {
-        if (!names.empty()) names += ", ";
-        names += escape_html(other);
-    }
-    page += fmt::format("<td class=\"names\">{}</td>", names);
+    page += fmt::format("<td class=\"names\">{}</td>", escape_html(base::join(domain.names, ", ")));
     page += fmt::format("<td><span class=\"state {}\">{}</span>{}</td>", state_class(domain),
                         domain.is_revoked ? "revoked" : escape_html(domain.state),
                         staple_notes(domain, now));
@@ -201,6 +206,50 @@ void add_domains(std::string& page, const Status& status) {
         "<th>Valid until</th><th>Issuer</th><th>Renewal</th><th>Activity</th></tr></thead>\n"
         "<tbody>\n";
     for (const md::DomainSummary& domain : status.domains) add_domain(page, domain, status);
+    page += "</tbody></table></div>\n";
+}
+
+/// What is to be said of a certificate that belongs to no domain, and how it is coloured.
+std::pair<std::string_view, std::string_view> state_of(const md::CertificateSummary& certificate,
+                                                       base::Time now) {
+    if (certificate.revoked_at) return {"revoked", "bad"};
+    if (certificate.not_after <= now) return {"expired", "bad"};
+    if (certificate.not_before > now) return {"not valid yet", "bad"};
+    const auto& staple = certificate.staple;
+    return {"good", staple && has_failed(*staple) ? "warn" : "good"};
+}
+
+void add_file_certificate(std::string& page, const md::CertificateSummary& certificate,
+                          base::Time now) {
+    const auto [state, colour] = state_of(certificate, now);
+    page += fmt::format(
+        "<tr><th scope=\"row\" class=\"names\">{}</th>"
+        "<td><span class=\"state {}\">{}</span></td><td>{}</td><td class=\"names\">{}</td>",
+        escape_html(base::join(certificate.names, ", ")), colour, state,
+        dated(certificate.not_after, now), escape_html(certificate.issuer));
+    if (certificate.staple) {
+        const md::StapleReport& report = *certificate.staple;
+        page += fmt::format("<td>{}{}</td><td>{}</td><td>{}</td>", report.is_crl ? "by CRL: " : "",
+                            staple_text(report, now),
+                            report.refresh_at ? relative_time(*report.refresh_at, now) : "–",
+                            has_failed(report) ? error_text(report) : "");
+    } else {
+        page += "<td class=\"quiet\">–</td><td></td><td></td>";
+    }
+    page += "</tr>\n";
+}
+
+/// Those of sites that belong to no domain.
+void add_file_certificates(std::string& page, const Status& status) {
+    if (status.file_certificates.empty()) return;
+    page +=
+        "<h2>Certificates from files</h2>\n"
+        "<div class=\"scroll\"><table>\n<thead><tr><th>Names</th><th>State</th>"
+        "<th>Valid until</th><th>Issuer</th><th>Staple</th><th>Next refresh</th>"
+        "<th>Last error</th></tr></thead>\n<tbody>\n";
+    for (const md::CertificateSummary& certificate : status.file_certificates) {
+        add_file_certificate(page, certificate, status.now);
+    }
     page += "</tbody></table></div>\n";
 }
 
@@ -243,6 +292,9 @@ std::string render_page(const Status& status) {
     for (const md::DomainSummary& domain : status.domains) {
         bad += state_class(domain) == "good" ? 0 : 1;
     }
+    for (const md::CertificateSummary& certificate : status.file_certificates) {
+        bad += state_of(certificate, status.now).second == "good" ? 0 : 1;
+    }
     std::string page =
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
         "<meta http-equiv=\"refresh\" content=\"5\">\n"
@@ -256,6 +308,7 @@ std::string render_page(const Status& status) {
         escape_html(status.version), status.workers, status.workers == 1 ? "" : "s", status.sites,
         status.sites == 1 ? "" : "s", relative_time(status.started, status.now));
     add_domains(page, status);
+    add_file_certificates(page, status);
     add_numbers(page, status);
     page += fmt::format(
         "<footer>{} · as data: <a href=\"/status.json\">status.json</a>, "
@@ -293,6 +346,7 @@ std::string render_json(const Status& status) {
     for (const md::DomainSummary& domain : status.domains) {
         json["domains"].push_back(domain_json(domain));
     }
+    json["file_certificates"] = file_certificates_json(status.file_certificates);
     return json_text(json);
 }
 

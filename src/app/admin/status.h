@@ -21,6 +21,7 @@ struct Status {
     proxy::Counters counters;
     md::CertificateCheck certificate_check;
     std::vector<md::DomainSummary> domains;
+    std::vector<md::CertificateSummary> file_certificates;
 };
 
 /// Where admin pages get their data; called on the admin worker's thread, may wait a moment.
@@ -38,6 +39,9 @@ class StatusSource {
     virtual std::vector<md::DomainSummary> domains() = 0;
     /// The one with that name, else the one that contains it.
     virtual std::optional<md::DomainSummary> domain(const std::string& name) = 0;
+    /// Certificates from files of sites that belong to no domain, those that are stapled alone:
+    /// the others are nobody's to look after. Without labels.
+    virtual std::vector<md::CertificateSummary> file_certificates() = 0;
     virtual std::vector<md::AccountSummary> accounts() = 0;
 };
 

@@ -24,7 +24,7 @@ Json staple_json(const md::StapleReport& report) {
               {"last_answer", json_time(report.last_success)},
               {"errors", 0},
               {"last_error", nullptr}};
-    if (report.renewal && report.renewal->last.status != 0) {
+    if (report.renewal && report.renewal->errors > 0) {
         json["errors"] = report.renewal->errors;
         json["last_error"] = report.renewal->last.message();
     }
@@ -203,9 +203,21 @@ Json domain_json(const md::DomainSummary& domain) {
                                   {"error", text_or_null(domain.request_error)}}}};
 }
 
-std::string domains_to_json(const std::vector<md::DomainSummary>& domains, base::Time now) {
+Json file_certificates_json(const std::vector<md::CertificateSummary>& certificates) {
+    Json json = Json::array();
+    for (const md::CertificateSummary& certificate : certificates) {
+        json.push_back(certificate_json(certificate));
+        json.back().erase("label");  // they have none
+    }
+    return json;
+}
+
+std::string domains_to_json(const std::vector<md::DomainSummary>& domains,
+                            const std::vector<md::CertificateSummary>& file_certificates,
+                            base::Time now) {
     Json json{{"now", json_time(now)}, {"domains", Json::array()}};
     for (const md::DomainSummary& domain : domains) json["domains"].push_back(domain_json(domain));
+    json["file_certificates"] = file_certificates_json(file_certificates);
     return json_text(json);
 }
 
@@ -240,6 +252,9 @@ std::optional<DomainsRead> domains_from_json(std::string_view text) {
     read.now = *now;
     for (const Json& domain : objects_at(json, "domains")) {
         read.domains.push_back(domain_from(domain));
+    }
+    for (const Json& certificate : objects_at(json, "file_certificates")) {
+        read.file_certificates.push_back(certificate_from(certificate));
     }
     if (const auto at = json.find("domain"); at != json.end() && at->is_object()) {
         read.domains.push_back(domain_from(*at));

@@ -12,8 +12,10 @@
 
 namespace app {
 
-/// {"now": …, "domains": […]}
-std::string domains_to_json(const std::vector<md::DomainSummary>& domains, base::Time now);
+/// {"now": …, "domains": […], "file_certificates": […]}; the last are those of no domain.
+std::string domains_to_json(const std::vector<md::DomainSummary>& domains,
+                            const std::vector<md::CertificateSummary>& file_certificates,
+                            base::Time now);
 /// {"now": …, "domain": {…}}
 std::string domain_to_json(const md::DomainSummary& domain, base::Time now);
 /// {"accounts": […]}
@@ -26,6 +28,7 @@ std::string error_to_json(std::string_view text);
 struct DomainsRead {
     base::Time now{};
     std::vector<md::DomainSummary> domains;  // of "domains" or "domain"
+    std::vector<md::CertificateSummary> file_certificates;
 };
 std::optional<DomainsRead> domains_from_json(std::string_view json);
 std::optional<std::vector<md::AccountSummary>> accounts_from_json(std::string_view json);

@@ -38,10 +38,43 @@ md::DomainSummary domain() {
     return d;
 }
 
+/// What the CA says of a certificate, every member set.
+md::StapleReport staple(int errors = 0) {
+    md::StapleReport report{.status = "good",
+                            .from = now - 24h,
+                            .until = now + 6 * 24h,
+                            .url = "http://ocsp.example.net/a",
+                            .is_crl = false,
+                            .is_stapled = true,
+                            .refresh_at = now + 4 * 24h,
+                            .revoked_at = {},
+                            .reason = {},
+                            .last_success = now - 2h,
+                            .renewal = md::Job()};
+    if (errors > 0) {
+        report.renewal->errors = errors;
+        report.renewal->last = md::make_problem(EIO, "the <responder> is down");
+    }
+    return report;
+}
+
+/// Of a site that belongs to no domain.
+md::CertificateSummary file_certificate() {
+    md::CertificateSummary one = domain().certificates[0];
+    one.label = "";
+    one.names = {"files.example.org", "www.files.example.org"};
+    one.not_after = now + 20 * 24h;
+    one.staple = staple();
+    return one;
+}
+
 class FakeSource final : public app::StatusSource, public app::Actions {
   public:
     base::Time now() override { return ::now; }
     std::vector<md::DomainSummary> domains() override { return {::domain()}; }
+    std::vector<md::CertificateSummary> file_certificates() override {
+        return {::file_certificate()};
+    }
     std::optional<md::DomainSummary> domain(const std::string& name) override {
         const auto one = ::domain();
         const bool is_it = std::find(one.names.begin(), one.names.end(), name) != one.names.end();
@@ -75,6 +108,7 @@ class FakeSource final : public app::StatusSource, public app::Actions {
         status.counters.requests = 1'234'567;
         status.certificate_check = {.name = "", .url = ""};
         status.domains = {::domain()};
+        status.file_certificates = {::file_certificate()};
         return status;
     }
     std::string md_status(const std::string& name) override {
@@ -212,7 +246,8 @@ TEST_CASE("domains and accounts are told as JSON, and read back as they were") {
     CHECK(read->now == now);
     REQUIRE(read->domains.size() == 1);
     // Every member has its way there and back: the same text again.
-    CHECK(app::domains_to_json(read->domains, read->now) == listed.body);
+    REQUIRE(read->file_certificates.size() == 1);
+    CHECK(app::domains_to_json(read->domains, read->file_certificates, read->now) == listed.body);
     md::DomainSummary full = domain();
     full.ca_url = "https://ca/dir";
     full.account = "ACME-ca-0000";
@@ -248,6 +283,120 @@ TEST_CASE("domains and accounts are told as JSON, and read back as they were") {
     for (const char* other : {"", "[]", "{}", "{\"now\": 5, \"domains\": []}", "\xff"}) {
         CHECK_FALSE(app::domains_from_json(other));
         CHECK_FALSE(app::accounts_from_json(other));
+    }
+}
+
+TEST_CASE("what a CA says of certificates is told as JSON, and read back as it was") {
+    struct Row {
+        const char* what;
+        std::function<void(md::StapleReport&)> change;
+        const char* member;
+        nlohmann::json value;
+    };
+    using R = md::StapleReport;
+    const Row rows[] = {
+        {"good", [](R&) {}, "status", "good"},
+        {"good", [](R&) {}, "from", base::format_rfc3339(now - 24h)},
+        {"good", [](R&) {}, "until", base::format_rfc3339(now + 6 * 24h)},
+        {"good", [](R&) {}, "url", "http://ocsp.example.net/a"},
+        {"good", [](R&) {}, "source", "ocsp"},
+        {"good", [](R&) {}, "stapled", true},
+        {"good", [](R&) {}, "next_refresh", base::format_rfc3339(now + 4 * 24h)},
+        {"good", [](R&) {}, "last_answer", base::format_rfc3339(now - 2h)},
+        {"good", [](R&) {}, "errors", 0},
+        {"good", [](R&) {}, "last_error", nullptr},
+        {"revoked", [](R& r) { r.status = "revoked"; }, "status", "revoked"},
+        {"a CRL", [](R& r) { r.is_crl = true; }, "source", "crl"},
+        {"watched only", [](R& r) { r.is_stapled = false; }, "stapled", false},
+        {"no answer", [](R& r) { r.from.reset(), r.until.reset(); }, "until", nullptr},
+        {"never asked", [](R& r) { r.last_success.reset(); }, "last_answer", nullptr},
+        {"no plan", [](R& r) { r.refresh_at.reset(); }, "next_refresh", nullptr},
+        {"no job", [](R& r) { r.renewal.reset(); }, "errors", 0},
+        {"failed", [](R& r) { r = staple(3); }, "errors", 3},
+        {"failed", [](R& r) { r = staple(3); }, "last_error", "the <responder> is down"},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.what, row.member);
+        md::DomainSummary one = domain();
+        one.certificates[0].staple = staple();
+        row.change(*one.certificates[0].staple);
+        const std::string text = app::domain_to_json(one, now);
+        CHECK(nlohmann::json::parse(text)["domain"]["certificates"][0]["ocsp"][row.member] ==
+              row.value);
+        const auto read = app::domains_from_json(text);
+        REQUIRE(read);
+        REQUIRE(read->domains.at(0).certificates.at(0).staple);
+        CHECK(app::domain_to_json(read->domains[0], read->now) == text);
+    }
+    // Nobody asks: null, and no report when it is read.
+    const std::string none = app::domain_to_json(domain(), now);
+    CHECK(nlohmann::json::parse(none)["domain"]["certificates"][0]["ocsp"].is_null());
+    CHECK_FALSE(app::domains_from_json(none)->domains.at(0).certificates.at(0).staple);
+}
+
+TEST_CASE("certificates from files of no domain have a list of their own") {
+    for (const char* path : {"/domains.json", "/status.json"}) {
+        CAPTURE(path);
+        const auto json = nlohmann::json::parse(ask(path).body);
+        REQUIRE(json["domains"].size() == 1);
+        REQUIRE(json["file_certificates"].size() == 1);
+        const auto& one = json["file_certificates"][0];
+        CHECK(one["names"] == nlohmann::json{"files.example.org", "www.files.example.org"});
+        CHECK(one["not_after"] == base::format_rfc3339(now + 20 * 24h));
+        CHECK(one["ocsp"]["stapled"] == true);
+        CHECK_FALSE(one.contains("label"));
+    }
+    app::Status status;
+    CHECK(nlohmann::json::parse(app::render_json(status))["file_certificates"].empty());
+    CHECK(nlohmann::json::parse(app::domains_to_json({}, {}, now))["file_certificates"].is_array());
+}
+
+TEST_CASE("the page lists certificates from files below the domains, if there are any") {
+    app::Status status;
+    status.now = now;
+    status.domains = {domain()};
+    CHECK_THAT(app::render_page(status), !Contains("Certificates from files"));
+    status.file_certificates = {file_certificate()};
+    const std::string page = app::render_page(status);
+    const size_t heading = page.find("<h2>Certificates from files</h2>");
+    REQUIRE(heading != std::string::npos);
+    CHECK(heading > page.find("<h2>Managed domains</h2>"));
+    CHECK(heading < page.find("<h2>Server</h2>"));
+    const std::string section = page.substr(heading, page.find("<h2>Server</h2>") - heading);
+    CHECK_THAT(section, Contains("files.example.org, www.files.example.org") &&
+                            Contains("in 20 days") && Contains("good, ends in 6 days") &&
+                            Contains("in 4 days") && Contains("CN=Test CA") &&
+                            Contains("<span class=\"state good\">good</span>") &&
+                            !Contains("class=\"error\""));
+    CHECK_THAT(page, Contains("<title>mdfront</title>"));
+
+    struct Row {
+        std::function<void(md::CertificateSummary&)> change;
+        const char* shown;
+        bool needs_a_look;
+    };
+    using C = md::CertificateSummary;
+    const Row rows[] = {
+        {[](C& c) { c.revoked_at = now; }, "<span class=\"state bad\">revoked</span>", true},
+        {[](C& c) { c.not_after = now; }, "<span class=\"state bad\">expired</span>", true},
+        {[](C& c) { c.not_before = now + 1h; }, "<span class=\"state bad\">not valid yet</span>",
+         true},
+        {[](C& c) { c.staple = staple(2); }, "<span class=\"state warn\">good</span>", true},
+        {[](C& c) { c.staple = staple(2); },
+         "<div class=\"error\">the &lt;responder&gt; is down</div>", true},
+        {[](C& c) { c.staple->is_crl = true; }, "<td>by CRL: good, ends", false},
+        {[](C& c) { c.staple->status = "unknown", c.staple->until.reset(); }, "<td>unknown</td>",
+         false},
+        {[](C& c) { c.names = {"<b>"}; }, "&lt;b&gt;", false},
+        {[](C& c) { c.issuer = "<b>"; }, "&lt;b&gt;", false},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.shown);
+        status.file_certificates = {file_certificate()};
+        row.change(status.file_certificates[0]);
+        const std::string changed = app::render_page(status);
+        CHECK_THAT(changed, Contains(row.shown) && !Contains("<b>"));
+        CHECK((changed.find("1 to look at") != std::string::npos) == row.needs_a_look);
     }
 }
 
