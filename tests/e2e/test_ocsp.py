@@ -303,7 +303,7 @@ def test_certificates_from_files_are_stapled_if_others_are(mdfront, backend, sit
     assert certificate["ocsp"]["status"] == "good" and certificate["ocsp"]["stapled"] is True
     assert certificate["ocsp"]["url"] == responder.url
     wait_until(lambda: section_of_files(front).count(">good, ends in ") == 1, "it on the page")
-    assert "example.test, www.example.test" in section_of_files(front)
+    assert ">example.test<small>www.example.test</small>" in section_of_files(front)
 
     front.restart(md={"staple_others": False})
     assert staple(front.https, "example.test")[0] is None

@@ -43,7 +43,7 @@ th, td { text-align: left; vertical-align: top; padding: .6rem .9rem;
 thead th { border-top: 0; color: var(--quiet); font-size: .85rem; font-weight: 600;
   white-space: nowrap; }
 tbody th { font-weight: 600; }
-td small { display: block; color: var(--quiet); }
+td small, th small { display: block; color: var(--quiet); font-weight: 400; }
 .names { overflow-wrap: anywhere; min-width: 11rem; }
 td time, td .when { white-space: nowrap; }
 .state { display: inline-block; border-radius: 1rem; padding: .05rem .65rem; font-size: .85rem;
@@ -51,7 +51,7 @@ td time, td .when { white-space: nowrap; }
 .good { color: var(--good); background: var(--good-ground); }
 .warn { color: var(--warn); background: var(--warn-ground); }
 .bad { color: var(--bad); background: var(--bad-ground); }
-.error { color: var(--bad); overflow-wrap: anywhere; max-width: 34rem; }
+.error { color: var(--bad); overflow-wrap: anywhere; min-width: 16rem; max-width: 34rem; }
 a { color: var(--accent); }
 footer { margin-top: 2rem; font-size: .85rem; color: var(--quiet); }
 )";
@@ -219,18 +219,29 @@ std::pair<std::string_view, std::string_view> state_of(const md::CertificateSumm
     return {"good", staple && has_failed(*staple) ? "warn" : "good"};
 }
 
+/// The first name, and the others below it.
+std::string listed_names(const std::vector<std::string>& names) {
+    if (names.empty()) return "–";
+    std::string text = escape_html(names.front());
+    if (names.size() > 1) {
+        const auto others = std::span(names).subspan(1);
+        text += fmt::format("<small>{}</small>", escape_html(base::join(others, ", ")));
+    }
+    return text;
+}
+
 void add_file_certificate(std::string& page, const md::CertificateSummary& certificate,
                           base::Time now) {
     const auto [state, colour] = state_of(certificate, now);
     page += fmt::format(
         "<tr><th scope=\"row\" class=\"names\">{}</th>"
-        "<td><span class=\"state {}\">{}</span></td><td>{}</td><td class=\"names\">{}</td>",
-        escape_html(base::join(certificate.names, ", ")), colour, state,
-        dated(certificate.not_after, now), escape_html(certificate.issuer));
+        "<td><span class=\"state {}\">{}</span></td><td>{}</td>",
+        listed_names(certificate.names), colour, state, dated(certificate.not_after, now));
     if (certificate.staple) {
         const md::StapleReport& report = *certificate.staple;
-        page += fmt::format("<td>{}{}</td><td>{}</td><td>{}</td>", report.is_crl ? "by CRL: " : "",
-                            staple_text(report, now),
+        page += fmt::format("<td><span class=\"when\">{}{}</span></td>",
+                            report.is_crl ? "by CRL: " : "", staple_text(report, now));
+        page += fmt::format("<td><span class=\"when\">{}</span></td><td>{}</td>",
                             report.refresh_at ? relative_time(*report.refresh_at, now) : "–",
                             has_failed(report) ? error_text(report) : "");
     } else {
@@ -245,7 +256,7 @@ void add_file_certificates(std::string& page, const Status& status) {
     page +=
         "<h2>Certificates from files</h2>\n"
         "<div class=\"scroll\"><table>\n<thead><tr><th>Names</th><th>State</th>"
-        "<th>Valid until</th><th>Issuer</th><th>Staple</th><th>Next refresh</th>"
+        "<th>Valid until</th><th>Staple</th><th>Next refresh</th>"
         "<th>Last error</th></tr></thead>\n<tbody>\n";
     for (const md::CertificateSummary& certificate : status.file_certificates) {
         add_file_certificate(page, certificate, status.now);

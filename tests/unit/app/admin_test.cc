@@ -363,9 +363,9 @@ TEST_CASE("the page lists certificates from files below the domains, if there ar
     CHECK(heading > page.find("<h2>Managed domains</h2>"));
     CHECK(heading < page.find("<h2>Server</h2>"));
     const std::string section = page.substr(heading, page.find("<h2>Server</h2>") - heading);
-    CHECK_THAT(section, Contains("files.example.org, www.files.example.org") &&
+    CHECK_THAT(section, Contains(">files.example.org<small>www.files.example.org</small></th>") &&
                             Contains("in 20 days") && Contains("good, ends in 6 days") &&
-                            Contains("in 4 days") && Contains("CN=Test CA") &&
+                            Contains("in 4 days") &&
                             Contains("<span class=\"state good\">good</span>") &&
                             !Contains("class=\"error\""));
     CHECK_THAT(page, Contains("<title>mdfront</title>"));
@@ -384,11 +384,10 @@ TEST_CASE("the page lists certificates from files below the domains, if there ar
         {[](C& c) { c.staple = staple(2); }, "<span class=\"state warn\">good</span>", true},
         {[](C& c) { c.staple = staple(2); },
          "<div class=\"error\">the &lt;responder&gt; is down</div>", true},
-        {[](C& c) { c.staple->is_crl = true; }, "<td>by CRL: good, ends", false},
-        {[](C& c) { c.staple->status = "unknown", c.staple->until.reset(); }, "<td>unknown</td>",
+        {[](C& c) { c.staple->is_crl = true; }, ">by CRL: good, ends", false},
+        {[](C& c) { c.staple->status = "unknown", c.staple->until.reset(); }, ">unknown</span>",
          false},
         {[](C& c) { c.names = {"<b>"}; }, "&lt;b&gt;", false},
-        {[](C& c) { c.issuer = "<b>"; }, "&lt;b&gt;", false},
     };
     for (const Row& row : rows) {
         CAPTURE(row.shown);
