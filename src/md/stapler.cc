@@ -232,6 +232,9 @@ void Stapler::add_responder(Item& item, const Plan& plan, const Known& known) {
     if (known.responder_pause) {
         item.responder->next_run = std::max(item.responder->next_run, *known.responder_pause);
     }
+    if (const auto at = pauses_.find(item.certificate->sha256); at != pauses_.end()) {
+        item.responder->next_run = std::max(item.responder->next_run, at->second);
+    }
     queue_.insert(item.responder);
 }
 

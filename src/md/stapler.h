@@ -228,6 +228,7 @@ class Stapler final : public StapleSource {
     std::map<std::string, std::shared_ptr<Question>> lists_;       // CRLs, by their file's name
     std::set<std::shared_ptr<Question>, Sooner> queue_;            // those that no thread works on
     std::unordered_map<Digest, OcspAnswer, DigestHash> obtained_;  // for watch()
+    std::unordered_map<Digest, base::Time, DigestHash> pauses_;    // that obtain() was asked for
     size_t questions_made_ = 0;
     std::set<Transport*> transports_;  // to cancel
     std::vector<std::thread> threads_;

@@ -51,18 +51,26 @@ Outcome<void> Stapler::obtain(const Domain& domain,
             if (stop_.stop_requested()) return stopping_problem();
             transports_.insert(transport.get());
         }
+        const auto take_out = [this](Transport* one) {
+            const std::lock_guard lock(mutex_);
+            transports_.erase(one);
+        };
+        const std::unique_ptr<Transport, decltype(take_out)> listed(transport.get(), take_out);
         Outcome<OcspAnswer> given = stopping_problem();
         try {
             given = ask_ocsp(*transport, domain, certificate->ocsp_url, *question, clock_, random_);
         } catch (const std::exception& error) {  // the libraries': none of ours throws
             given = make_problem(EINVAL, fmt::format("internal error: {}", error.what()));
         }
-        {
-            const std::lock_guard lock(mutex_);
-            transports_.erase(transport.get());
-        }
         if (stop_.stop_requested()) return stopping_problem();
-        if (!given) return given.error();
+        if (!given) {
+            if (const auto pause = given.error().retry_after) {
+                const std::lock_guard lock(mutex_);
+                std::erase_if(pauses_, [&](const auto& one) { return one.second <= now; });
+                pauses_.insert_or_assign(certificate->sha256, clock_.now() + *pause);
+            }
+            return given.error();
+        }
         if (given->status == CertificateStatus::Revoked) {
             Problem problem = make_problem(
                 EPROTO, fmt::format("its OCSP responder says that the new certificate {} is "

@@ -172,6 +172,26 @@ TEST_CASE("A renewed certificate is served with its staple from the first handsh
     CHECK(world.ca.orders_made == 3);
 }
 
+TEST_CASE("What a responder asked for before a certificate went live holds afterwards") {
+    StapledWorld world(stapled_domain());
+    world.run();
+    const std::string first = world.only().serial;
+    world.responder.before = [](const HttpRequest&) {
+        return std::optional(Outcome<HttpResponse>(
+            HttpResponse{.status = 503, .fields = {{"retry-after", "7200"}}, .body = {}}));
+    };
+    world.live(day * 58);
+    while (world.only().serial == first) world.live(hours{1});
+    const auto& log = world.responder.log;
+    const std::string about_new_one = log.back();
+    CHECK(std::count(log.begin(), log.end(), about_new_one) == 1);
+    CHECK_FALSE(world.has_staple());
+    world.responder.before = nullptr;
+    world.live(hours{2});
+    CHECK(std::count(log.begin(), log.end(), about_new_one) == 2);
+    CHECK(world.has_staple());
+}
+
 TEST_CASE("A must-staple certificate waits for its staple; the one before stays") {
     StapledWorld world(stapled_domain(true));
     world.run();
