@@ -134,6 +134,7 @@ class Stapler final : public StapleSource {
         base::Time until{};
         std::optional<base::Time> revoked_at;
         std::string reason;
+        bool is_revocation_told = false;
         std::shared_ptr<const tls::Staple> staple;
     };
     struct Sooner {
@@ -207,6 +208,7 @@ class Stapler final : public StapleSource {
     Outcome<void> read_list(const Asked& asked, Transport& transport);
     void finish(const Asked& asked, const Outcome<void>& outcome);
     void tell_job(const Asked& asked, const Outcome<void>& outcome);
+    void note_pause(const Domain& domain, const tls::Certificate& certificate, base::Time until);
     void tell_listeners(const Asked& asked);
     void remove_old();
 

@@ -65,9 +65,7 @@ Outcome<void> Stapler::obtain(const Domain& domain,
         if (stop_.stop_requested()) return stopping_problem();
         if (!given) {
             if (const auto pause = given.error().retry_after) {
-                const std::lock_guard lock(mutex_);
-                std::erase_if(pauses_, [&](const auto& one) { return one.second <= now; });
-                pauses_.insert_or_assign(certificate->sha256, clock_.now() + *pause);
+                note_pause(domain, *certificate, clock_.now() + *pause);
             }
             return given.error();
         }
@@ -89,6 +87,29 @@ Outcome<void> Stapler::obtain(const Domain& domain,
     std::erase_if(obtained_, [&](const auto& one) { return one.second.until <= now; });
     obtained_.insert_or_assign(certificate->sha256, std::move(*answer));
     return {};
+}
+
+/// For the question that begins when the certificate is served, in this process or the next.
+void Stapler::note_pause(const Domain& domain, const tls::Certificate& certificate,
+                         base::Time until) {
+    const base::Time now = clock_.now();
+    std::shared_ptr<Owner> owner;
+    {
+        const std::lock_guard lock(mutex_);
+        std::erase_if(pauses_, [&](const auto& one) { return one.second <= now; });
+        pauses_.insert_or_assign(certificate.sha256, until);
+        if (const auto at = owners_.find(domain.name); at != owners_.end()) owner = at->second;
+    }
+    std::unique_lock<std::mutex> reporting;
+    if (owner) reporting = std::unique_lock(owner->reporting);
+    auto loaded = load_job(store_, Group::Ocsp, domain.name, now);
+    Job job;
+    if (loaded && *loaded) job = std::move(**loaded);
+    job.name = domain.name;
+    job.pause(staple_file(certificate), Job::Pause{std::chrono::ceil<seconds>(until), true}, now);
+    if (auto saved = save_job(store_, Group::Ocsp, job); !saved) {
+        base::log_warn("md", domain.name, "{}", saved.error().message());
+    }
 }
 
 void Stapler::ask(const std::shared_ptr<Question>& question, Transport& transport) {
@@ -285,6 +306,7 @@ void Stapler::tell_listeners(const Asked& asked) {
     struct Found {
         std::string domain;
         RevokedCertificate revoked;
+        bool is_news = false;
     };
     std::vector<Found> found;
     std::map<std::string, Certificates> changed;
@@ -293,26 +315,28 @@ void Stapler::tell_listeners(const Asked& asked) {
         const std::lock_guard lock(mutex_);
         listener = listener_;
         for (const auto& certificate : asked.certificates) {
-            const Item* item = item_of(*certificate);
+            Item* item = item_of(*certificate);
             if (item == nullptr) continue;
+            const bool is_revoked = item->status == CertificateStatus::Revoked;
+            const bool is_news = !std::exchange(item->is_revocation_told, is_revoked);
             for (const auto& owner : item->owners) {
                 const Domain& domain = owner->domain;
                 changed[domain.name].push_back(certificate);
-                if (item->status != CertificateStatus::Revoked ||
-                    domain.revocation_check == RevocationCheck::Off) {
-                    continue;
-                }
+                if (!is_revoked || domain.revocation_check == RevocationCheck::Off) continue;
                 found.push_back({domain.name,
                                  {base::hex(certificate->sha256), certificate->serial, item->reason,
-                                  item->revoked_at.value_or(item->from)}});
+                                  item->revoked_at.value_or(item->from)},
+                                 is_news});
             }
         }
     }
     for (const auto& [domain, certificates] : changed) port_.staples_changed(domain, certificates);
     for (const Found& one : found) {
-        base::log_error("md", one.domain, "certificate {} was revoked at {} ({}), as {} says",
-                        one.revoked.serial, base::format_rfc3339(one.revoked.when),
-                        one.revoked.reason, base::escape_for_log(asked.question->url, 200));
+        if (one.is_news) {
+            base::log_error("md", one.domain, "certificate {} was revoked at {} ({}), as {} says",
+                            one.revoked.serial, base::format_rfc3339(one.revoked.when),
+                            one.revoked.reason, base::escape_for_log(asked.question->url, 200));
+        }
         if (listener != nullptr) listener->on_revoked(one.domain, one.revoked);
     }
     if (listener == nullptr) return;
