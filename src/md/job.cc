@@ -178,11 +178,6 @@ Json job_to_json_value(const Job& job, bool with_log) {
     if (job.last_run || job.last.status != 0 || !job.last.detail.empty() || !job.activity.empty()) {
         json["last"] = last_to_json(job);
     }
-    for (const auto& [question, pause] : job.pauses) {
-        Json& entry = json["pauses"][question];
-        entry["until"] = base::format_http_date(pause.until);
-        if (pause.is_asked_for) entry["asked-for"] = true;
-    }
     if (with_log) {
         json["log"]["entries"] = Json::array();
         for (const LogEntry& entry : job.log) {
@@ -192,6 +187,11 @@ Json job_to_json_value(const Job& job, bool with_log) {
             if (!entry.status.empty()) line["status"] = entry.status;
             if (!entry.detail.empty()) line["detail"] = entry.detail;
             json["log"]["entries"].push_back(std::move(line));
+        }
+        for (const auto& [question, pause] : job.pauses) {
+            Json& entry = json["pauses"][question];
+            entry["until"] = base::format_http_date(pause.until);
+            if (pause.is_asked_for) entry["asked-for"] = true;
         }
     }
     return json;

@@ -20,7 +20,7 @@ struct LogEntry {
 };
 
 struct Job {
-    /// Until when one of several questions of the same job waits (the stapler's).
+    /// Until when one of several questions of the same job waits (the stapler's), or the renewal.
     struct Pause {
         base::Time until{};
         bool is_asked_for = false;  // by a Retry-After

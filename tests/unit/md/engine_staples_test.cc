@@ -350,6 +350,29 @@ TEST_CASE("A set that waits is taken when what is served was revoked; no other o
     CHECK(world.revoked_events() == 1);
 }
 
+TEST_CASE("What is urgent keeps the silence that the CA has asked for, also after a restart") {
+    StapledWorld world(stapled_domain());
+    world.run();
+    const std::string first = world.only().serial;
+    world.live(day * 57);
+    world.ca.before = [&](const HttpRequest& request) -> std::optional<Outcome<HttpResponse>> {
+        if (request.url != MiniCa::root + "/new-order") return std::nullopt;
+        ++world.orders_refused;
+        auto response = MiniCa::problem(429, "rateLimited", "later");
+        response.fields.emplace_back("retry-after", "86400");
+        return response;
+    };
+    while (world.orders_refused == 0) world.live(hours{1});
+    if (GENERATE(false, true)) world.restart();
+    world.engine->on_revoked(name, {base::hex(world.only().sha256), first, "keyCompromise", noon});
+    world.live(hours{20});
+    CHECK(world.revoked_events() == 1);
+    CHECK(world.orders_refused == 1);
+    world.ca.before = nullptr;
+    world.live(hours{16});
+    CHECK(world.only().serial != first);
+}
+
 TEST_CASE("A CA that revokes whatever it issues is asked three times a day at most") {
     StapledWorld world(stapled_domain());
     world.revoke_all();
