@@ -131,7 +131,8 @@ std::unique_ptr<Engine::Entry> Engine::make_entry(ReconciledDomain known, const 
     // Somebody may just have done what the failure told them to: it is tried at once.
     if (known.settings_changed && entry->job) {
         Job& job = *entry->job;
-        const bool is_set_waiting = job.finished && !entry->is_announcing && job.errors > 0;
+        const bool is_set_waiting =
+            job.finished && !entry->is_announcing && job.errors > 0 && !job.is_silent(now);
         if (is_set_waiting || (!job.finished && may_depend_on_settings(job.last))) {
             job.next_run.reset();
         }

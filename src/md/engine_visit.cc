@@ -20,9 +20,6 @@ constexpr base::Duration job_save_interval = std::chrono::milliseconds{500};  //
 /// While the files of a domain cannot be read.
 constexpr base::Duration look_again_interval = std::chrono::minutes{1};
 
-/// In a job's pauses: what a CA or a responder has asked for.
-const std::string renewal_pause = "renewal";
-
 /// job.json knows whole seconds.
 base::Time whole_seconds(base::Time time) {
     return std::chrono::ceil<std::chrono::seconds>(time);
@@ -99,9 +96,7 @@ base::Time Engine::visit(Visit& visit, Transport& transport, bool requested, boo
     const base::Time renewal =
         visit.is_announcing ? renewal_beside_announcement(visit, now) : base::Time::max();
     // Whoever failed last may have asked for silence: that holds, also for what is urgent.
-    const auto pause = visit.job.pauses.find(renewal_pause);
-    const bool is_silent = pause != visit.job.pauses.end() && pause->second.until > now;
-    const bool at_once = requested || (is_urgent && !is_silent);
+    const bool at_once = requested || (is_urgent && !visit.job.is_silent(now));
     if (waits && !at_once && renewal > now) return std::min(*visit.job.next_run, renewal);
     visit.job.next_run.reset();
     if (visit.is_announcing && !at_once && !waits) {
@@ -187,7 +182,7 @@ base::Time Engine::renew(Visit& visit, Transport& transport, bool requested) {
     count_urgent_renewal(visit);
     job.errors = 0;
     job.last = Problem{0, {}, {}, {}, {}};
-    job.pause(renewal_pause, std::nullopt, now);
+    job.pause(Job::renewal, std::nullopt, now);
     job.finished = true;
     job.valid_from =
         ready_at(visit.served, visit.stored.state, *staged, activation_delay(visit, now), now);
@@ -233,7 +228,7 @@ base::Time Engine::count_failure(Visit& visit, const Problem& problem) {
         now + retry_after(job.errors, problem, settings_.retry_delay, served_left(visit), random_));
     std::optional<Job::Pause> pause;
     if (problem.retry_after) pause = {whole_seconds(now + *problem.retry_after), true};
-    job.pause(renewal_pause, pause, now);
+    job.pause(Job::renewal, pause, now);
     save(visit, true);
     tell_status(visit);
     return *job.next_run;

@@ -165,6 +165,11 @@ void Job::pause(const std::string& question, const std::optional<Pause>& pause, 
     pauses[question] = *pause;
 }
 
+bool Job::is_silent(base::Time now) const {
+    const auto pause = pauses.find(renewal);
+    return pause != pauses.end() && pause->second.until > now;
+}
+
 Json job_to_json_value(const Job& job, bool with_log) {
     Json json;
     json["name"] = job.name;

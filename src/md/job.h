@@ -40,9 +40,14 @@ struct Job {
 
     static constexpr size_t log_max = 128;
     static constexpr size_t pauses_max = 256;
+    /// The question in `pauses` of a renewal: what its CA, or the responder of its set, has asked
+    /// for.
+    static inline const std::string renewal = "renewal";
     void note(base::Time when, std::string type, std::string status, std::string detail);
     /// Takes note of a pause, or of its end. Those that are over go; of too many, the shortest.
     void pause(const std::string& question, const std::optional<Pause>& pause, base::Time now);
+    /// Whether the renewal has to wait until then, whatever makes it urgent.
+    bool is_silent(base::Time now) const;
 };
 
 /// nullopt: no file, or one that cannot be read (it is then set aside as job.json.bad-<time>,

@@ -373,6 +373,26 @@ TEST_CASE("What is urgent keeps the silence that the CA has asked for, also afte
     CHECK(world.only().serial != first);
 }
 
+TEST_CASE("Other settings end no silence that the responder of a waiting set has asked for") {
+    StapledWorld world(stapled_domain(true));
+    world.responder.before = [](const HttpRequest&) {
+        return std::optional(Outcome<HttpResponse>(
+            HttpResponse{.status = 503, .fields = {{"retry-after", "7200"}}, .body = {}}));
+    };
+    world.run();
+    CHECK(world.only().fallback);
+    const size_t asked = world.responder.log.size();
+    CHECK(asked > 0);
+    world.responder.before = nullptr;
+    world.domains[0].renew_window = {40, {}};
+    world.restart();
+    world.live(hours{1});
+    CHECK(world.responder.log.size() == asked);
+    world.live(hours{2});
+    CHECK_FALSE(world.only().fallback);
+    CHECK(world.has_staple());
+}
+
 TEST_CASE("A CA that revokes whatever it issues is asked three times a day at most") {
     StapledWorld world(stapled_domain());
     world.revoke_all();
