@@ -285,12 +285,14 @@ std::set<std::string> Bridge::status_hosts(const std::string& domain,
 }
 
 void Bridge::publish_status_pages() {
-    auto next = std::make_shared<proxy::CertificateStatusAnswers>();
+    std::vector<base::NameMap<std::string>::Change> changes;
     for (const auto& [domain, page] : status_) {
         for (const std::string& host : status_hosts(domain, page.names)) {
-            next->by_host[host] = page.body;
+            changes.push_back({host, page.body});
         }
     }
+    auto next = std::make_shared<proxy::CertificateStatusAnswers>();
+    next->by_host = next->by_host.with_all(changes);
     snapshots_.certificate_status.publish(std::move(next));
 }
 
@@ -301,16 +303,21 @@ void Bridge::publish_status(const std::string& domain, const std::vector<std::st
     if (former == status_.end() && json.empty()) return;
     const auto body = std::make_shared<const std::string>(std::move(json));
     snapshots_.certificate_status.update([&](const proxy::CertificateStatusAnswers& old) {
-        auto next = std::make_shared<proxy::CertificateStatusAnswers>(old);
+        std::vector<base::NameMap<std::string>::Change> changes;
         if (former != status_.end()) {
             for (const std::string& host : status_hosts(domain, former->second.names)) {
-                const auto at = next->by_host.find(host);
-                const bool is_ours = at != next->by_host.end() && at->second == former->second.body;
-                if (is_ours) next->by_host.erase(at);  // else it has passed on to another domain
+                const auto* now = old.by_host.find(host);
+                const bool is_ours = now != nullptr && *now == former->second.body;
+                if (is_ours) changes.push_back({host, nullptr});  // else another domain has it now
             }
         }
-        if (body->empty()) return next;
-        for (const std::string& host : status_hosts(domain, names)) next->by_host[host] = body;
+        if (!body->empty()) {
+            for (const std::string& host : status_hosts(domain, names)) {
+                changes.push_back({host, body});
+            }
+        }
+        auto next = std::make_shared<proxy::CertificateStatusAnswers>();
+        next->by_host = old.by_host.with_all(changes);
         return next;
     });
     if (body->empty()) {

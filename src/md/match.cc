@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <set>
+#include <unordered_map>
 
 #include "base/ip_address.h"
 #include "base/log.h"
@@ -46,13 +47,64 @@ Hit hit(const SiteNames& site, const Domain& domain, MatchNames mode) {
     return Hit::None;
 }
 
+/// Which domains have a name, also by a wildcard: found by look-ups, since comparing all with all
+/// takes minutes where there are 100,000.
+class NameIndex {
+  public:
+    void add(const std::string& name, size_t domain) {
+        const std::string key = base::to_lower(name);
+        by_name_[key].insert(domain);
+        by_parent_[parent(key)].insert(domain);
+    }
+    /// Those that contain `name`.
+    std::set<size_t> owners(const std::string& name) const {
+        const std::string key = base::to_lower(name);
+        std::set<size_t> found;
+        take(by_name_, key, found);
+        const std::string wildcard = fmt::format("*{}", parent(key));
+        if (base::dns_name_matches(wildcard, key)) take(by_name_, wildcard, found);
+        return found;
+    }
+    /// All that the site may belong to, and maybe more: hit() decides.
+    std::set<size_t> candidates(const SiteNames& site) const {
+        std::set<size_t> found;
+        for (const std::string& host : site.hosts) {
+            found.merge(owners(host));
+            if (is_wildcard(host)) take(by_parent_, base::to_lower(host.substr(1)), found);
+        }
+        return found;
+    }
+
+  private:
+    using Domains = std::unordered_map<std::string, std::set<size_t>>;
+
+    /// From the first dot on; "" without one.
+    static std::string parent(const std::string& name) {
+        const size_t dot = name.find('.');
+        return dot == std::string::npos ? std::string() : name.substr(dot);
+    }
+    static void take(const Domains& from, const std::string& key, std::set<size_t>& found) {
+        if (const auto at = from.find(key); at != from.end()) {
+            found.insert(at->second.begin(), at->second.end());
+        }
+    }
+
+    Domains by_name_;
+    Domains by_parent_;
+};
+
 /// Collects the links between domains and sites, and what there is to say.
 class Matching {
   public:
     Matching(const std::vector<ConfiguredDomain>& configured, const std::vector<SiteNames>& sites,
              const MatchOptions& options)
         : configured_(configured), sites_(sites), options_(options), links_(sites.size()) {
-        for (const ConfiguredDomain& entry : configured) result_.domains.push_back(entry.domain);
+        for (const ConfiguredDomain& entry : configured) {
+            for (const std::string& name : entry.domain.names) {
+                index_.add(name, result_.domains.size());
+            }
+            result_.domains.push_back(entry.domain);
+        }
         result_.site_domains.resize(sites.size());
     }
 
@@ -88,9 +140,6 @@ class Matching {
     }
 
     void check_overlaps() {
-        // Exact names by a look-up, wildcards by comparing: 10,000 domains stay quick.
-        std::map<std::string, size_t, std::less<>> owners;
-        std::vector<std::pair<std::string, size_t>> wildcards;
         std::set<std::pair<size_t, size_t>> told;
         const auto clash = [&](size_t first, size_t second, const std::string& name) {
             if (first == second || !told.insert(std::minmax(first, second)).second) return;
@@ -103,28 +152,18 @@ class Matching {
         };
         for (size_t d = 0; d < result_.domains.size(); ++d) {
             for (const std::string& name : result_.domains[d].names) {
-                const auto [at, is_new] = owners.emplace(name, d);
-                if (!is_new) clash(at->second, d, name);
-                if (is_wildcard(name)) wildcards.emplace_back(name, d);
-            }
-        }
-        for (const auto& [pattern, owner] : wildcards) {
-            const std::string rest = pattern.substr(1);
-            for (const auto& [name, other] : owners) {
-                if (name.ends_with(rest) && base::dns_name_matches(pattern, name)) {
-                    clash(owner, other, name);
-                }
+                for (const size_t other : index_.owners(name)) clash(other, d, name);
             }
         }
     }
 
     void link() {
-        for (size_t d = 0; d < result_.domains.size(); ++d) {
-            for (size_t s = 0; s < sites_.size(); ++s) {
-                if (sites_[s].is_default && !options_.base_server) continue;
+        for (size_t s = 0; s < sites_.size(); ++s) {
+            if (sites_[s].is_default && !options_.base_server) continue;
+            std::vector<Link>& links = links_[s];
+            for (const size_t d : index_.candidates(sites_[s])) {
                 const Hit found = hit(sites_[s], result_.domains[d], options_.names);
                 if (found == Hit::None) continue;
-                std::vector<Link>& links = links_[s];
                 if (options_.names == MatchNames::ServerNames && links.size() == 1) {
                     // A name beats a wildcard, whichever comes first.
                     if (found == Hit::Wildcard && links[0].how == Hit::Name) continue;
@@ -178,9 +217,11 @@ class Matching {
             return;
         }
         domain.names.push_back(*name);
-        for (size_t other = 0; other < result_.domains.size(); ++other) {
-            if (other == d || options_.names != MatchNames::All) continue;
-            if (!result_.domains[other].contains(*name)) continue;
+        const std::set<size_t> owners = index_.owners(*name);
+        index_.add(*name, d);
+        if (options_.names != MatchNames::All) return;
+        for (const size_t other : owners) {
+            if (other == d) continue;
             tell(Level::Warning, Rule::Overlap, d,
                  fmt::format("the host {} of site {} ({}) becomes a name of {}, and is one of {} "
                              "already",
@@ -210,6 +251,7 @@ class Matching {
     const std::vector<ConfiguredDomain>& configured_;
     const std::vector<SiteNames>& sites_;
     const MatchOptions& options_;
+    NameIndex index_;                       // of all domains' names
     std::vector<std::vector<Link>> links_;  // per site
     std::set<size_t> used_;                 // domains
     std::set<size_t> with_https_;

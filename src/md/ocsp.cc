@@ -105,8 +105,46 @@ std::string_view certificate_status_name(CertificateStatus status) {
     return "unknown";
 }
 
+namespace {
+
+using NamePtr = std::unique_ptr<X509_NAME, OpenSslFree<X509_NAME_free>>;
+using IntegerPtr = std::unique_ptr<ASN1_INTEGER, OpenSslFree<ASN1_INTEGER_free>>;
+
+/// Who issued a certificate under which number (RFC 5280 4.1); null where the DER is none.
+struct Issued {
+    NamePtr by;
+    IntegerPtr serial;
+};
+
+/// Read without decoding the public key, which takes OpenSSL 3 a hundred times as long: at a start
+/// each stored answer needs it.
+Issued issued(const tls::Der& certificate) {
+    const unsigned char* at = certificate.data();
+    const unsigned char* const end = at + certificate.size();
+    int tag = 0;
+    long size = 0;
+    const auto read_head = [&] {
+        int kind = 0;
+        return (ASN1_get_object(&at, &size, &tag, &kind, end - at) & 0x80) == 0;
+    };
+    for (int depth = 0; depth < 2; ++depth) {  // Certificate, TBSCertificate
+        if (!read_head() || tag != V_ASN1_SEQUENCE) return {};
+    }
+    const unsigned char* const version = at;
+    if (!read_head()) return {};
+    at = tag == 0 ? at + size : version;  // [0], which version 1 leaves out
+    Issued found;
+    found.serial.reset(d2i_ASN1_INTEGER(nullptr, &at, end - at));
+    if (!found.serial || !read_head()) return {};
+    at += size;  // the signature's algorithm
+    found.by.reset(d2i_X509_NAME(nullptr, &at, end - at));
+    return found;
+}
+
+}  // namespace
+
 struct OcspQuestion::Parts {
-    X509Ptr issuer;
+    std::shared_ptr<X509> issuer;  // of all that it has issued
     OcspCertIdPtr id;
 
     Outcome<void> check_signature(OCSP_BASICRESP* basic, base::Time now) const;
@@ -124,10 +162,12 @@ Outcome<OcspQuestion> OcspQuestion::about(const tls::Certificate& certificate) {
                             "in the file, since OCSP answers are verified with that");
     }
     auto parts = std::make_unique<Parts>();
-    const auto leaf = decode_der<X509Ptr>(certificate.leaf, d2i_X509);
-    parts->issuer = decode_der<X509Ptr>(*certificate.chain.front(), d2i_X509);
-    if (!leaf || !parts->issuer) return make_problem(EINVAL, "a certificate cannot be read");
-    parts->id.reset(OCSP_cert_to_id(EVP_sha1(), leaf.get(), parts->issuer.get()));
+    parts->issuer = tls::decoded_issuer(certificate);
+    const Issued leaf = issued(certificate.leaf);
+    if (!leaf.by || !parts->issuer) return openssl_problem(EINVAL, "a certificate cannot be read");
+    parts->id.reset(OCSP_cert_id_new(EVP_sha1(), leaf.by.get(),
+                                     X509_get0_pubkey_bitstr(parts->issuer.get()),
+                                     leaf.serial.get()));
     if (!parts->id) return openssl_problem(EINVAL, "no OCSP certificate id can be made");
     return OcspQuestion(std::move(parts));
 }

@@ -153,7 +153,7 @@ bool Http1Connection::answer_locally(const RequestHead& head, const Site* site,
     }
     // The status of a certificate can be asked for before there is one.
     if (path == certificate_status_path && readable) {
-        const std::string* body = worker_.certificate_status.get().find(std::string(head.host));
+        const std::string* body = worker_.certificate_status.get().find(head.host);
         if (body != nullptr) {
             respond({200, "application/json", {}, *body}, false);
             return true;

@@ -10,31 +10,41 @@ Routes::Routes(std::vector<std::shared_ptr<const Site>> sites, int default_site,
     if (default_site >= 0) default_site_ = sites_[static_cast<size_t>(default_site)].get();
 }
 
-const Site* Routes::find(std::string_view host) const {
-    if (const auto exact = by_host_.find(host); exact != by_host_.end()) return exact->second;
+namespace {
+
+/// What `find` has for "*.parent" of that host; null: nothing.
+template <typename Find>
+auto find_wildcard(std::string_view host, Find find) -> decltype(find(host)) {
     const size_t dot = host.find('.');
-    if (dot != std::string_view::npos && dot > 0) {
-        // "*" and the rest stand one byte apart from "x.rest": looked up in a buffer on the stack.
-        char wildcard[256];
-        const std::string_view rest = host.substr(dot);
-        if (rest.size() < sizeof wildcard) {
-            wildcard[0] = '*';
-            std::memcpy(wildcard + 1, rest.data(), rest.size());
-            const auto found = by_host_.find(std::string_view(wildcard, rest.size() + 1));
-            if (found != by_host_.end()) return found->second;
-        }
-    }
-    return default_site_;
+    if (dot == std::string_view::npos || dot == 0) return nullptr;
+    // "*" and the rest stand one byte apart from "x.rest": looked up in a buffer on the stack.
+    char wildcard[256];
+    const std::string_view rest = host.substr(dot);
+    if (rest.size() >= sizeof wildcard) return nullptr;
+    wildcard[0] = '*';
+    std::memcpy(wildcard + 1, rest.data(), rest.size());
+    return find(std::string_view(wildcard, rest.size() + 1));
 }
 
-const std::string* CertificateStatusAnswers::find(const std::string& host) const {
-    auto found = by_host.find(host);
-    if (found == by_host.end()) {
-        const size_t dot = host.find('.');
-        if (dot == std::string::npos || dot == 0) return nullptr;
-        found = by_host.find("*" + host.substr(dot));
-    }
-    return found == by_host.end() ? nullptr : found->second.get();
+}  // namespace
+
+const Site* Routes::find(std::string_view host) const {
+    const auto exact = [this](std::string_view name) {
+        const auto found = by_host_.find(name);
+        return found == by_host_.end() ? nullptr : found->second;
+    };
+    if (const Site* site = exact(host)) return site;
+    const Site* wildcard = find_wildcard(host, exact);
+    return wildcard != nullptr ? wildcard : default_site_;
+}
+
+const std::string* CertificateStatusAnswers::find(std::string_view host) const {
+    const auto exact = [this](std::string_view name) -> const std::string* {
+        const auto* body = by_host.find(name);
+        return body == nullptr ? nullptr : body->get();
+    };
+    const std::string* body = exact(host);
+    return body != nullptr ? body : find_wildcard(host, exact);
 }
 
 }  // namespace proxy

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/name_map.h"
 #include "net/address.h"
 #include "proxy/limits.h"
 
@@ -71,8 +72,10 @@ struct Http01Answers {
 
 /// Bodies of /.httpd/certificate-status by host (mod_md.md 7.2); hosts may be wildcards.
 struct CertificateStatusAnswers {
-    std::unordered_map<std::string, std::shared_ptr<const std::string>> by_host;
-    const std::string* find(const std::string& host) const;
+    base::NameMap<std::string> by_host;
+    /// `host` normalised: that very name, then its wildcard; null if there is none. Never
+    /// allocates.
+    const std::string* find(std::string_view host) const;
 };
 
 }  // namespace proxy

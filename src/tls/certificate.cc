@@ -346,4 +346,9 @@ base::Result<std::shared_ptr<const Certificate>> read_certificate(std::string_vi
     return certificate;
 }
 
+std::shared_ptr<x509_st> decoded_issuer(const Certificate& certificate) {
+    if (certificate.chain.empty()) return nullptr;
+    return chain_table().intern(*certificate.chain.front()).x509;
+}
+
 }  // namespace tls

@@ -14,6 +14,8 @@
 #include "base/clock.h"
 #include "base/result.h"
 
+struct x509_st;  // OpenSSL's X509
+
 namespace tls {
 
 using Der = std::vector<uint8_t>;
@@ -66,6 +68,10 @@ struct Certificate {
 /// which of these failed. The same texts give the same object as long as somebody has it.
 base::Result<std::shared_ptr<const Certificate>> read_certificate(std::string_view chain_pem,
                                                                   std::string_view key_pem);
+
+/// The certificate of whoever issued it, decoded once for all that have the same one; null: there
+/// is no chain, or it cannot be read.
+std::shared_ptr<x509_st> decoded_issuer(const Certificate& certificate);
 
 /// A self-signed certificate for `names`, IP addresses among them as iPAddress, with a fresh P-256
 /// key: fallback pairs. mod_md.md 5.11: CN

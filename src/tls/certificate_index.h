@@ -1,9 +1,5 @@
 // Which certificates belong to which name: an immutable snapshot, looked up by SNI in each
-// handshake.
-//
-// Names are spread over shards by hash; changing one name copies its shard and the table of shards,
-// and shares all the rest (design.md, section 2.3). Built and published by one thread, read by all
-// workers.
+// handshake. Built and published by one thread, read by all workers.
 #pragma once
 
 #include <memory>
@@ -12,6 +8,7 @@
 #include <vector>
 
 #include "base/ip_address.h"
+#include "base/name_map.h"
 #include "tls/certificate.h"
 
 namespace tls {
@@ -33,45 +30,36 @@ using CertificateSetPtr = std::shared_ptr<const CertificateSet>;
 
 class CertificateIndex {
   public:
-    CertificateIndex();
-
     /// Exact name, else "*." and its parent, else null. `name` as it came in the ClientHello: case
     /// and a trailing dot do not matter. Never allocates.
     const CertificateSetPtr* find(std::string_view name) const;
     /// For clients that connect to an address and so send no name (RFC 6066 3). Never allocates.
     const CertificateSetPtr* find(const base::IpAddress& address) const;
     /// What is under that very name, as configured: also a wildcard. Null if nothing is.
-    const CertificateSetPtr* at(std::string_view name) const { return lookup(name); }
+    const CertificateSetPtr* at(std::string_view name) const { return names_.find(name); }
     /// Whether find() of an address can find anything: if not, nobody has to ask for one.
     bool has_addresses() const { return addresses_ > 0; }
     /// For clients without SNI or with a name nobody knows; null: such handshakes get
     /// unrecognized_name.
     const CertificateSetPtr& fallback() const { return default_; }
-    size_t size() const { return size_; }
+    size_t size() const { return names_.size(); }
 
     /// A copy in which `names` (normalised DNS names, wildcards, IP addresses) map to `set`; a null
     /// set removes them.
     std::shared_ptr<const CertificateIndex> with(const std::vector<std::string>& names,
                                                  CertificateSetPtr set) const;
-    /// Many changes at once (loading at start): each shard is copied at most once.
-    struct Change {
-        std::string name;
-        CertificateSetPtr set;
-    };
+    /// Many changes at once (loading at start); a change without a value removes its name.
+    using Change = base::NameMap<CertificateSet>::Change;
     std::shared_ptr<const CertificateIndex> with_all(const std::vector<Change>& changes) const;
     std::shared_ptr<const CertificateIndex> with_default(CertificateSetPtr set) const;
-    /// How many of the shards are the very same objects in `other`.
-    size_t shards_shared_with(const CertificateIndex& other) const;
+    /// How many shards of names are the very same objects in `other`.
+    size_t shards_shared_with(const CertificateIndex& other) const {
+        return names_.shards_shared_with(other.names_);
+    }
 
   private:
-    const CertificateSetPtr* lookup(std::string_view normal) const;
-
-    struct Shard;
-    static constexpr size_t shard_count = 256;
-
-    std::vector<std::shared_ptr<const Shard>> shards_;
+    base::NameMap<CertificateSet> names_;
     CertificateSetPtr default_;
-    size_t size_ = 0;
     size_t addresses_ = 0;  // names that are IP addresses
 };
 

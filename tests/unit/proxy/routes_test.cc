@@ -42,8 +42,9 @@ TEST_CASE("hosts are found exactly, then by a one-label wildcard, then by defaul
 
 TEST_CASE("certificate status is found by host and wildcard") {
     CertificateStatusAnswers answers;
-    answers.by_host["a.example"] = std::make_shared<const std::string>("A");
-    answers.by_host["*.b.example"] = std::make_shared<const std::string>("B");
+    answers.by_host =
+        answers.by_host.with_all({{"a.example", std::make_shared<const std::string>("A")},
+                                  {"*.b.example", std::make_shared<const std::string>("B")}});
     REQUIRE(answers.find("a.example"));
     CHECK(*answers.find("a.example") == "A");
     REQUIRE(answers.find("x.b.example"));

@@ -72,20 +72,20 @@ TEST_CASE("changing a name copies one shard and shares the rest") {
     const auto index = CertificateIndex().with_all(changes);
     CHECK(index->size() == 5000);
     for (const auto& change : changes) {
-        REQUIRE(found(*index, change.name) == change.set.get());
+        REQUIRE(found(*index, change.name) == change.value.get());
     }
     const auto replacement = new_set();
     const auto changed = index->with({"n42.test"}, replacement);
     CHECK(changed->shards_shared_with(*index) == 255);
     CHECK(changed->size() == 5000);
     CHECK(found(*changed, "n42.test") == replacement.get());
-    CHECK(found(*index, "n42.test") == changes[42].set.get());
-    CHECK(found(*changed, "n43.test") == changes[43].set.get());
+    CHECK(found(*index, "n42.test") == changes[42].value.get());
+    CHECK(found(*changed, "n43.test") == changes[43].value.get());
 
     const auto removed = changed->with({"n42.test", "n43.test", "unknown.test"}, nullptr);
     CHECK(removed->size() == 4998);
     CHECK(found(*removed, "n42.test") == nullptr);
-    CHECK(found(*removed, "n44.test") == changes[44].set.get());
+    CHECK(found(*removed, "n44.test") == changes[44].value.get());
 
     const auto fallback = new_set();
     const auto with_default = index->with_default(fallback);
