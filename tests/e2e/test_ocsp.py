@@ -1,4 +1,5 @@
 """OCSP stapling and revocation: a real responder (`openssl ocsp`) with a real CA's key (Pebble)."""
+import datetime
 import json
 import os
 import re
@@ -6,6 +7,7 @@ import shutil
 import signal
 import time
 
+from cryptography import x509
 import pytest
 
 from harness.mod_md import MODULES, ModMd
@@ -90,6 +92,66 @@ def test_each_kind_of_certificate_is_sent_with_its_own_staple(stapled, responder
     assert json.loads(page.body)["P-256"]["ocsp"]["status"] == "good"
 
 
+def issued(ca):
+    """All certificates that Pebble made, as the responder wants them."""
+    return [Serial(int(serial, 16))
+            for serial in re.findall(r"Issued certificate serial ([0-9a-f]+)", ca.log)]
+
+
+def waits_for_its_staple(front):
+    problem = front.status("one.test").get("renewal", {}).get("last", {}).get("detail", "")
+    return "must be stapled, and waits for its staple" in problem
+
+
+@pytest.mark.core
+def test_a_must_staple_certificate_goes_live_only_with_its_staple(acme, backend, responder):
+    """Debian's Pebble ignores the request for the TLS feature extension (RFC 7633)."""
+    responder.down()
+    ca, front = acme([managed(backend, "one.test")], md={"stapling": True, "must_staple": True},
+                     pebble={"current": True, "responder": responder.url})
+    wait_until(lambda: waits_for_its_staple(front), f"the first one waits; log:\n{front.log}", 30)
+    assert front.get(host="one.test").status == 503
+    responder.open(ca.issuer())
+    responder.know(*issued(ca))
+    responder.up()
+    first = wait_for_staple(front.https, "one.test", f"the first one; log:\n{front.log}")
+    assert ca.orders() == 1
+    feature, = shown_certificate(front, "one.test").extensions.get_extension_for_class(
+        x509.TLSFeature).value
+    assert feature == x509.TLSFeatureType.status_request
+
+    # The next one: the responder does not know it yet.
+    front.restart(md={"renew_window": "100d"})
+    wait_until(lambda: waits_for_its_staple(front), f"the next one waits; log:\n{front.log}", 30)
+    assert staple(front.https, "one.test") == ("good", first, first)
+    responder.know(*issued(ca))
+    wait_until(lambda: staple(front.https, "one.test")[2] != first,
+               f"the next one; log:\n{front.log}", 30)
+    status, stapled, second = staple(front.https, "one.test")
+    assert (status, stapled) == ("good", second)
+
+
+def test_a_must_staple_certificate_without_a_staple_at_the_start_is_served_and_told_of(
+        acme, backend, responder):
+    ca, front = acme([managed(backend, "one.test")], md={"stapling": True, "must_staple": True},
+                     pebble={"current": True, "responder": responder.url})
+    responder.open(ca.issuer())
+    wait_until(lambda: issued(ca), "a certificate")
+    responder.know(*issued(ca))
+    wait_for_staple(front.https, "one.test", f"a staple; log:\n{front.log}")
+    front.stop()
+    responder.down()
+    shutil.rmtree(front.store / "ocsp")
+    front.start()
+    assert front.get(host="one.test", roots=ca.root).status == 200
+    assert staple(front.https, "one.test")[0] is None
+    wait_until(lambda: "refused" in error_of(front), f"the error; log:\n{front.log}")
+    again = datetime.datetime.strptime(ocsp(front)["renewal"]["next-run"],
+                                       "%a, %d %b %Y %H:%M:%S GMT")
+    left = (again - datetime.datetime.utcnow()).total_seconds()
+    assert left <= 300, ocsp(front)  # OC-20
+
+
 @pytest.mark.core
 def test_after_a_restart_the_first_handshake_has_its_staple_though_the_responder_is_down(
         stapled, responder):
@@ -106,9 +168,9 @@ def test_a_swap_brings_its_own_staple(stapled, responder):
 
     def knows_all(handler, body):
         # Pebble's next certificate is known as soon as it is asked about.
-        for serial in re.findall(r"Issued certificate serial ([0-9a-f]+)", ca.log):
-            if int(serial, 16) not in responder._known:
-                responder.know(Serial(int(serial, 16)))
+        for one in issued(ca):
+            if one.serial_number not in responder._known:
+                responder.know(one)
         return False
 
     responder.fault = knows_all

@@ -86,7 +86,8 @@ class Pebble:
             "domainBlocklist": list(blocked), "ocspResponderURL": responder,
             "externalAccountBindingRequired": bool(eab), "externalAccountMACKeys": eab or {}}
         if current:
-            pebble["keyAlgorithm"] = "ecdsa"  # starts faster
+            # ECDSA starts faster, but only RSA keys are given away: see issuer().
+            pebble["keyAlgorithm"] = "rsa" if responder else "ecdsa"
             pebble["retryAfter"] = {"authz": retry_after, "order": retry_after}
             pebble["profiles"] = {
                 name: {"description": f"the profile {name}", "validityPeriod": seconds}
