@@ -111,6 +111,7 @@ class Stapler final : public StapleSource {
         base::Time next_run{};
         size_t number = 0;
         bool is_running = false;
+        bool is_saved = true;  // what came last is in the store
         int errors = 0;
         Problem last{0, {}, {}, {}, {}};
         std::optional<base::Time> last_success;
@@ -207,6 +208,7 @@ class Stapler final : public StapleSource {
     Outcome<void> ask_responder(const Asked& asked, Transport& transport);
     Outcome<void> read_list(const Asked& asked, Transport& transport);
     void finish(const Asked& asked, const Outcome<void>& outcome);
+    void note_saved(const Asked& asked, std::string_view what, const Outcome<void>& saved);
     void tell_job(const Asked& asked, const Outcome<void>& outcome);
     void note_pause(const Domain& domain, const tls::Certificate& certificate, base::Time until);
     void tell_listeners(const Asked& asked);

@@ -18,6 +18,8 @@ using std::chrono::seconds;
 /// When the renew window is open already after an answer (mod_md.md 6.4).
 constexpr base::Duration again_max = hours{1};
 constexpr base::Duration again_min = seconds{10};
+/// What the disk did not take would be gone with this process: until then another one is fetched.
+constexpr base::Duration unsaved_again = hours{1};
 
 }  // namespace
 
@@ -163,10 +165,8 @@ Outcome<void> Stapler::ask_responder(const Asked& asked, Transport& transport) {
         asked.question->from = answer->from;
         asked.question->until = answer->until;
     }
-    if (auto saved = save_staple(store_, asked.domain.name, *certificate, *answer); !saved) {
-        base::log_warn("md", asked.domain.name, "the OCSP answer is not saved: {}",
-                       saved.error().message());
-    }
+    note_saved(asked, "the OCSP answer",
+               save_staple(store_, asked.domain.name, *certificate, *answer));
     return {};
 }
 
@@ -219,12 +219,19 @@ Outcome<void> Stapler::read_list(const Asked& asked, Transport& transport) {
             if (item != nullptr && item->list == asked.question) take_finding(*item, question);
         }
     }
-    if (auto saved = save_crl_findings(store_, asked.question->crl, asked.question->url, findings);
-        !saved) {
-        base::log_warn("md", asked.domain.name, "what the CRL says is not saved: {}",
-                       saved.error().message());
-    }
+    note_saved(asked, "what the CRL says",
+               save_crl_findings(store_, asked.question->crl, asked.question->url, findings));
     return {};
+}
+
+void Stapler::note_saved(const Asked& asked, std::string_view what, const Outcome<void>& saved) {
+    if (!saved) {
+        base::log_warn("md", asked.domain.name, "{} is not saved: {}; it is fetched again in {}",
+                       what, saved.error().message(), base::format_duration(unsaved_again));
+    }
+    const std::lock_guard lock(mutex_);
+    asked.question->is_saved = saved.ok();
+    if (!saved) asked.question->validators = {};  // of a CRL: "unchanged" would save nothing
 }
 
 void Stapler::finish(const Asked& asked, const Outcome<void>& outcome) {
@@ -243,6 +250,7 @@ void Stapler::finish(const Asked& asked, const Outcome<void>& outcome) {
                 next = now +
                        std::clamp<base::Duration>((question.until - now) / 2, again_min, again_max);
             }
+            if (!question.is_saved) next = std::min<base::Time>(next, now + unsaved_again);
         } else {
             question.errors = std::min(question.errors + 1, 1'000'000);
             question.last = outcome.error();

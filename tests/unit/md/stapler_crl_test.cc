@@ -204,6 +204,23 @@ TEST_CASE("What CRLs said is known after a restart") {
     CHECK(bench.status(good) == "good");
 }
 
+TEST_CASE("What a CRL said that the disk did not take is fetched whole again") {
+    Bench bench;
+    bench.store.read_only = true;
+    const auto certificate = bench.make({.ocsp = false, .crl = true});
+    bench.watch({certificate});
+    CHECK(bench.run() == 1);
+    CHECK(bench.until_due() == hours{1});
+    bench.store.read_only = false;
+    bench.live(hours{1} + std::chrono::minutes{1});
+    CHECK(bench.responder.crl_gets == 2);
+    CHECK(bench.responder.crls_unchanged == 0);
+    bench.cut();
+    bench.restart();
+    bench.watch({certificate});
+    CHECK(bench.status(certificate) == "good");
+}
+
 TEST_CASE("A CRL that is older than ours, or not its issuer's, is ignored") {
     Bench bench(false);
     const auto certificate = bench.make({.ocsp = false, .crl = true});

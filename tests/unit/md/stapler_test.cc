@@ -408,6 +408,24 @@ TEST_CASE("A staple that the disk did not take outlives other settings") {
     CHECK(bench.run() == 0);  // not due before its time
 }
 
+TEST_CASE("What the disk did not take is fetched again until it does") {
+    Bench bench;
+    bench.store.read_only = true;
+    const auto certificate = bench.make();
+    bench.watch({certificate});
+    CHECK(bench.run() == 1);
+    CHECK(bench.until_due() == std::chrono::hours{1});
+    bench.live(std::chrono::hours{3});
+    CHECK(bench.responder.requests == 4);
+    bench.store.read_only = false;
+    bench.live(std::chrono::hours{2});
+    CHECK(bench.responder.requests == 5);
+    bench.cut();
+    bench.restart();
+    bench.watch({certificate});
+    CHECK(bench.has_staple(certificate));
+}
+
 TEST_CASE("A site's file that a domain has now keeps its staple over a restart") {
     Bench bench;
     const auto certificate = bench.make();
