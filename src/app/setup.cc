@@ -226,10 +226,11 @@ md::MatchResult match(const Configuration& configuration, Mistakes& mistakes) {
     md::MatchResult result = md::match_domains(
         domains, sites, {configuration.md.match_names, configuration.md.base_server});
     for (const md::MatchMessage& message : result.messages) {
+        const Place& place = domain_settings[message.index]->place;
         if (message.level == md::MatchMessage::Level::Error) {
-            mistakes.add({}, "{}", message.text);
+            mistakes.add(place, "{}", message.text);
         } else {
-            mistakes.warn({}, "{}", message.text);
+            mistakes.warn(place, "{}", message.text);
         }
     }
     for (size_t i = 0; i < result.domains.size(); ++i) {

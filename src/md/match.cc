@@ -119,12 +119,15 @@ class Matching {
 
   private:
     void tell(Level level, Rule rule, size_t domain, std::string text) {
-        result_.messages.push_back({level, rule, result_.domains[domain].name, std::move(text)});
+        result_.messages.push_back(
+            {level, rule, result_.domains[domain].name, domain, std::move(text)});
     }
 
     std::string described(size_t domain) const {
-        return fmt::format("managed domain {} ({})", result_.domains[domain].name,
-                           configured_[domain].place);
+        return fmt::format("managed domain {}", result_.domains[domain].name);
+    }
+    std::string described_with_place(size_t domain) const {
+        return fmt::format("{} ({})", described(domain), configured_[domain].place);
     }
 
     void check_static_files() {
@@ -148,7 +151,7 @@ class Matching {
                 Level::Error, Rule::Overlap, b,
                 fmt::format("{} and {} overlap in {}: a name can belong to one domain only; remove "
                             "it from one of them, or set match_names = \"servernames\"",
-                            described(a), described(b), name));
+                            described(b), described_with_place(a), name));
         };
         for (size_t d = 0; d < result_.domains.size(); ++d) {
             for (const std::string& name : result_.domains[d].names) {
@@ -186,8 +189,8 @@ class Matching {
                      fmt::format("site {} ({}) belongs to {} and to {}: a site with TLS needs "
                                  "exactly one; split the site, or set match_names = "
                                  "\"servernames\"",
-                                 site.hosts.front(), site.place, described(links[0].domain),
-                                 described(links[1].domain)));
+                                 site.hosts.front(), site.place, described(links[1].domain),
+                                 described_with_place(links[0].domain)));
                 return;
             }
             // Without TLS it only matters for redirects: that which has the first host.
@@ -225,7 +228,8 @@ class Matching {
             tell(Level::Warning, Rule::Overlap, d,
                  fmt::format("the host {} of site {} ({}) becomes a name of {}, and is one of {} "
                              "already",
-                             host, site.hosts.front(), site.place, described(d), described(other)));
+                             host, site.hosts.front(), site.place, described(d),
+                             described_with_place(other)));
         }
     }
 

@@ -50,7 +50,8 @@ struct MatchMessage {
     Level level = Level::Error;
     Rule rule = Rule::Overlap;
     std::string domain;
-    std::string text;  // says the places concerned and what to do
+    size_t index = 0;  // of that domain in what was configured
+    std::string text;  // says the other places concerned and what to do
 };
 
 struct MatchResult {
