@@ -186,7 +186,7 @@ TEST_CASE("what a CA says of a certificate, to the letter") {
              r.renewal->last = md::make_problem(EIO, "http://ocsp.example.net/a says\x1b[31m no");
          },
          R"(
-  OCSP          unknown; stapled
+  OCSP          unknown; nothing to staple
                 http://ocsp.example.net/a, asked again in 10 minutes
                 3 failed in a row: http://ocsp.example.net/a says?[31m no
 
