@@ -117,7 +117,8 @@ Outcome<void> save_crl_findings(Store& store, const std::string& file, const std
     return store.save(Group::Ocsp, other_owner, file, json_text(json));
 }
 
-size_t remove_old_staples(Store& store, base::Duration keep, base::Time now) {
+size_t remove_old_staples(Store& store, const std::set<std::string>& used, base::Duration keep,
+                          base::Time now) {
     size_t removed = 0;
     auto owners = store.names(Group::Ocsp);
     if (!owners.ok()) return 0;
@@ -126,7 +127,7 @@ size_t remove_old_staples(Store& store, base::Duration keep, base::Time now) {
         if (!files.ok()) continue;
         for (const std::string& file : *files) {
             const bool is_answer = file.starts_with("ocsp") || file.starts_with("crl-");
-            if (!is_answer || !file.ends_with(".json")) continue;
+            if (!is_answer || !file.ends_with(".json") || used.contains(file)) continue;
             const auto written = store.modified(Group::Ocsp, owner, file);
             if (!written || *written >= now - keep) continue;
             if (auto gone = store.remove(Group::Ocsp, owner, file); gone.ok()) {

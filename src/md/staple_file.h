@@ -6,6 +6,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "md/crl.h"
@@ -44,7 +45,10 @@ Outcome<void> save_crl_findings(Store& store, const std::string& file, const std
                                 const CrlFindings& findings);
 
 /// Removes answers that were written more than `keep` ago (MDStaplingKeepResponse; mod_md.md 6.6),
-/// and ours about CRLs. Returns how many. Reads directories: not for the start's critical path.
-size_t remove_old_staples(Store& store, base::Duration keep, base::Time now);
+/// and ours about CRLs; unlike mod_md not the files `used`, whatever owner has them: they may be
+/// all that there is until a responder is well again. Returns how many. Reads directories: not for
+/// the start's critical path.
+size_t remove_old_staples(Store& store, const std::set<std::string>& used, base::Duration keep,
+                          base::Time now);
 
 }  // namespace md

@@ -464,8 +464,14 @@ void Stapler::stop() {
 }
 
 void Stapler::remove_old() {
+    std::set<std::string> used;
+    {
+        const std::lock_guard lock(mutex_);
+        for (const auto& [digest, item] : items_) used.insert(staple_file(*item.certificate));
+        for (const auto& [file, list] : lists_) used.insert(file);
+    }
     const base::Duration keep = settings_.stapling_keep_response.of(hours{7 * 24});
-    const size_t removed = remove_old_staples(store_, keep, clock_.now());
+    const size_t removed = remove_old_staples(store_, used, keep, clock_.now());
     if (removed > 0) base::log_info("md", "", "{} old OCSP answers are removed", removed);
 }
 

@@ -86,6 +86,8 @@ class Stapler final : public StapleSource {
     size_t run_due();
     /// When the next question is due; nullopt: none ever.
     std::optional<base::Time> next_due() const;
+    /// What the first thread begins with: removes old answers that nobody uses from the store.
+    void remove_old();
 
     /// What is known of a certificate; nullopt: nobody asks about it.
     std::optional<StapleReport> report(const tls::Certificate& certificate) const;
@@ -212,7 +214,6 @@ class Stapler final : public StapleSource {
     void tell_job(const Asked& asked, const Outcome<void>& outcome);
     void note_pause(const Domain& domain, const tls::Certificate& certificate, base::Time until);
     void tell_listeners(const Asked& asked);
-    void remove_old();
 
     const EngineSettings settings_;
     Store& store_;

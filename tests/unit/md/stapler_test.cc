@@ -492,10 +492,31 @@ TEST_CASE("Old answers are removed, and nothing else (mod_md.md 6.6)") {
     }
     clock.move(hours{1});
     save("a.example", "ocsp-11.json");
-    CHECK(remove_old_staples(store, 7 * day, noon + 7 * day) == 0);
-    CHECK(remove_old_staples(store, 7 * day, noon + 7 * day + seconds{1}) == 6);
+    CHECK(remove_old_staples(store, {}, 7 * day, noon + 7 * day) == 0);
+    CHECK(remove_old_staples(store, {}, 7 * day, noon + 7 * day + seconds{1}) == 6);
     CHECK(take(store.aspects(Group::Ocsp, "a.example")) ==
           std::vector<std::string>{"job.json", "ocsp-00.txt", "ocsp-11.json"});
     CHECK(take(store.aspects(Group::Ocsp, "other")) ==
           std::vector<std::string>{"job.json", "ocsp-00.txt"});
+}
+
+TEST_CASE("An answer that is in use stays in the store, however old it is") {
+    Bench bench;
+    bench.responder.form.lifetime = 30 * day;
+    const auto certificate = bench.make();
+    const auto former = bench.make({.serial = 2});
+    bench.watch({certificate, former});
+    bench.run();
+    bench.cut();
+    bench.clock.move(10 * day);
+    for (int starts = 0; starts < 2; ++starts) {
+        bench.restart();
+        bench.watch({certificate});
+        CHECK(bench.has_staple(certificate));
+        bench.stapler->remove_old();
+    }
+    CHECK(bench.stored(former).empty());
+    bench.watch({certificate, former});
+    CHECK(bench.has_staple(certificate));
+    CHECK_FALSE(bench.has_staple(former));
 }
