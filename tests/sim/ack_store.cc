@@ -1,5 +1,7 @@
 #include "ack_store.h"
 
+#include <algorithm>
+
 namespace md::test {
 
 std::string AckStore::path(Group group, const std::string& name, const std::string& aspect) {
@@ -30,6 +32,15 @@ std::string AckStore::lost() const {
         }
     }
     return "";
+}
+
+Outcome<std::vector<std::string>> AckStore::aspects(Group group, const std::string& name) {
+    auto found = store_->aspects(group, name);
+    if (!found.ok()) return found;
+    std::ranges::sort(*found, {}, [&](const std::string& aspect) {
+        return files_.order(path(group, name, aspect));
+    });
+    return found;
 }
 
 Outcome<void> AckStore::save(Group group, const std::string& name, const std::string& aspect,

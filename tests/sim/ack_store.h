@@ -31,9 +31,8 @@ class AckStore final : public Store {
     Outcome<void> remove(Group group, const std::string& name, const std::string& aspect) override;
     Outcome<void> purge(Group group, const std::string& name) override;
     Outcome<std::vector<std::string>> names(Group group) override { return store_->names(group); }
-    Outcome<std::vector<std::string>> aspects(Group group, const std::string& name) override {
-        return store_->aspects(group, name);
-    }
+    /// As they were made: answers of responders are named by digests, which are others in each run.
+    Outcome<std::vector<std::string>> aspects(Group group, const std::string& name) override;
     std::optional<base::Time> modified(Group group, const std::string& name,
                                        const std::string& aspect) override {
         return store_->modified(group, name, aspect);

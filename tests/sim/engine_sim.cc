@@ -1,23 +1,27 @@
-// The whole engine on simulated time: scheduler, drives and the file store, years of renewals, one
-// thread. Everything around it is simulated from a seed: clock, randomness, CAs, files, programs.
+// The whole engine on simulated time: scheduler, drives, stapler and the file store, years of
+// renewals, one thread. Everything around it is simulated from a seed: clock, randomness, CAs and
+// their OCSP responders, files, programs.
 //
-//   sim_files     a file system that forgets what was not fsynced, fills up, fails
-//   sim_ca        CAs that follow RFC 8555 and 9773 and have bad days
-//   sim_commands  the administrator's programs
-//   sim_clock     the machine's clock, which may be wrong by hours or a year
-//   sim_world     puts them together; time, restarts, kills at any call, power cuts
-//   invariants    what has to hold, with the arithmetic of each bound
-//   ack_store     what the store said is safe
+//   sim_files          a file system that forgets what was not fsynced, fills up, fails
+//   sim_ca             CAs that follow RFC 8555 and 9773 and have bad days
+//   sim_responder      their OCSP responders, which have other bad days, and revoke
+//   sim_commands       the administrator's programs
+//   sim_workers        what clients are given as staples
+//   sim_clock          the machine's clock, which may be wrong by hours or a year
+//   sim_world          puts them together; time, restarts, kills at any call, power cuts
+//   invariants         what has to hold, with the arithmetic of each bound
+//   staple_invariants  … of staples and revoked certificates
+//   ack_store          what the store said is safe
 //
 // A failure names its seed. MDFRONT_SIM_SEED=<n> replays it exactly, MDFRONT_SIM_TRACE=1 prints
 // what happens, MDFRONT_SIM_DUMP=<path> a file of the store as it was then, MDFRONT_SIM_SEEDS=<n>
 // makes the run longer or shorter, and so does MDFRONT_SIM_YEARS=<n>, which is for the worlds of
 // calm climate; stormy ones live a tenth of it.
 //
-// To extend it: a new kind of bad luck goes where its thing is (a CaFault, a SimFiles::Trouble),
-// and has to be good weather again at a time that check_in_time() knows. A new rule goes to
-// Invariants, which hears of each request, answer, start and step. Draw only from the world's
-// randomness, and never depending on contents: keys and signatures are others in each run.
+// To extend it: a new kind of bad luck goes where its thing is (a CaFault, a ResponderFault, a
+// SimFiles::Trouble), and has to be good weather again at a time that check_in_time() knows. A new
+// rule goes to Invariants, which hears of each request, answer, start and step. Draw only from the
+// world's randomness, and never depending on contents: keys and signatures are others in each run.
 #include <catch2/catch.hpp>
 #include <cstdlib>
 
@@ -70,15 +74,16 @@ TEST_CASE("years of renewals under faults, restarts, kills and power cuts") {
         all.restarts += counts.restarts;
         all.jumps += counts.jumps;
         all.changes += counts.changes;
+        all.questions += counts.questions;
+        all.revocations += counts.revocations;
         if (one_seed >= 0) fmt::print("trace {:016x}\n", world.trace_hash());
     }
     const auto certificate_years = static_cast<size_t>(certificate_time / year);
     fmt::print(
         "{} certificate-years, {} certificates, {} kills, {} power cuts, {} restarts, {} reloads, "
-        "{} jumps of "
-        "the clock\n",
+        "{} jumps of the clock, {} questions to responders, {} revocations\n",
         certificate_years, all.certificates, all.kills, all.power_cuts, all.restarts, all.changes,
-        all.jumps);
+        all.jumps, all.questions, all.revocations);
     CHECK(all.certificates > certificate_years);
 }
 

@@ -52,7 +52,8 @@ base::Duration back_off_min(int errors, base::Time failed_at, base::Time end) {
 void Invariants::fail(const std::string& text) const {
     std::string calendar;
     for (const auto& ca : world_.cas_) {
-        calendar += fmt::format("; {}: {}", ca->directory(), name_of(ca->fault()));
+        calendar += fmt::format("; {}: {}; {}: {}", ca->directory(), name_of(ca->fault()),
+                                ca->responder().url(), name_of(ca->responder().fault()));
     }
     if (const char* path = std::getenv("MDFRONT_SIM_DUMP"); path && world_.files_.bytes(path)) {
         fmt::print("{}\n", *world_.files_.bytes(path));
@@ -169,6 +170,7 @@ void Invariants::on_start(bool was_clean) {
         if (!was_clean || !is_well) watch.is_errors_known = watch.has_tried = false;
     }
     publications_.clear();
+    world_.staple_invariants_.on_start(is_well);
     if (!is_well || world_.engine_ == nullptr) return;
     for (const DomainSummary& summary : world_.engine_->summaries()) {
         const Watch& watch = watches_[summary.name];
@@ -205,6 +207,27 @@ void Invariants::on_requested(const std::string& domain) {
     watches_[domain].is_requested = true;
 }
 
+/// That matters where a set waits for its staple.
+void Invariants::on_silence(const std::string& domain, base::Time until) {
+    if (!world_.domain(domain).must_staple) return;
+    base::Time& silent_until = watches_[domain].silent_until;
+    silent_until = std::max(silent_until, until);
+}
+
+void Invariants::on_revoked(const std::string& domain) {
+    excuses_.push_back(world_.clock_.true_now());
+    watches_[domain].is_errors_known = false;
+}
+
+/// A failure of that is one of the renewal.
+void Invariants::on_obtain(const std::string& domain) {
+    if (!world_.domain(domain).must_staple) return;
+    Watch& watch = watches_[domain];
+    watch.last_request = world_.clock_.true_now();
+    watch.is_errors_known = false;
+    watch.has_tried = true;
+}
+
 // ---- after each step
 
 void Invariants::before_step() {
@@ -215,6 +238,7 @@ void Invariants::before_step() {
 void Invariants::after_step() {
     const bool is_well = world_.files_.errors() == store_errors_;
     store_errors_ = world_.files_.errors();
+    world_.staple_invariants_.after_step(is_well);
     if (world_.engine_ == nullptr) return;
     // What could not be read is read again with the next regular check.
     if (world_.files_.trouble() == SimFiles::Trouble::None &&
@@ -265,6 +289,7 @@ void Invariants::check_served(const std::string& domain, Watch& watch) {
     if (is_served_excused_) return;
     for (const auto& [kind, best] : watch.best) {
         if (best.not_after <= now) continue;
+        if (world_.staple_invariants_.was_revoked(*best.certificate)) continue;
         const bool is_there = std::any_of(served.begin(), served.end(), [&](const auto& one) {
             return !one->fallback && kind_of(*one) == kind && one->not_before >= best.not_before;
         });
@@ -279,7 +304,7 @@ void Invariants::check_served(const std::string& domain, Watch& watch) {
                          base::format_rfc3339(best.not_after), found));
     }
     for (const auto& one : served) {
-        if (!one->fallback) watch.best[kind_of(*one)] = {one->not_before, one->not_after};
+        if (!one->fallback) watch.best[kind_of(*one)] = {one->not_before, one->not_after, one};
     }
 }
 
@@ -293,7 +318,12 @@ void Invariants::check_store(const Domain& domain) {
         const bool is_served = std::any_of(served.begin(), served.end(), [&](const auto& one) {
             return chain_to_pem(*one) == *chain && key_to_pem(*one) == *key;
         });
-        if (!is_served) {
+        const auto& best = watches_[domain.name].best;
+        const bool is_withdrawn = std::any_of(best.begin(), best.end(), [&](const auto& entry) {
+            const tls::Certificate& one = *entry.second.certificate;
+            return world_.staple_invariants_.was_revoked(one) && chain_to_pem(one) == *chain;
+        });
+        if (!is_served && !is_withdrawn) {
             fail(fmt::format("what is served for {} is not what {} holds", domain.name, directory));
         }
     }
@@ -308,20 +338,24 @@ std::string Invariants::last_error_of(const std::string& domain) const {
     return "it is not known";
 }
 
-/// Since when nothing is in the way of a renewal; nullopt: something is.
-std::optional<base::Time> Invariants::good_since(const Domain& domain, const Watch& watch) const {
+std::optional<base::Time> Invariants::good_since(const Domain& domain) const {
     if (world_.programs_bad_ || world_.clock_.error() != base::Duration::zero() ||
         world_.files_.trouble() != SimFiles::Trouble::None) {
         return std::nullopt;
     }
+    const auto watch = watches_.find(domain.name);
     base::Time good = std::max({world_.store_good_since_, world_.programs_good_since_,
-                                world_.clock_good_since_, world_.up_since_, watch.silent_until});
+                                world_.clock_good_since_, world_.up_since_});
+    if (watch != watches_.end()) good = std::max(good, watch->second.silent_until);
     for (const auto& ca : world_.cas_) {
         const bool is_used = std::find(domain.ca_urls.begin(), domain.ca_urls.end(),
                                        ca->directory()) != domain.ca_urls.end();
         if (!is_used) continue;
         if (ca->fault() != CaFault::None) return std::nullopt;
         good = std::max(good, ca->good_since());
+        if (!domain.must_staple) continue;
+        if (ca->responder().fault() != ResponderFault::None) return std::nullopt;
+        good = std::max(good, ca->responder().good_since());
     }
     return good;
 }
@@ -332,7 +366,7 @@ void Invariants::check_end(const Domain& domain, const Watch& watch) const {
         watch.best.begin(), watch.best.end(),
         [](const auto& a, const auto& b) { return a.second.not_after < b.second.not_after; });
     if (first == watch.best.end() || first->second.not_after + at_the_end_max >= now) return;
-    const auto good = good_since(domain, watch);
+    const auto good = good_since(domain);
     if (!good) return;
     const base::Time planned = world_.clock_good_since_ + plan_max;
     if (first->second.not_after - last_day < std::max(*good, planned)) return;
@@ -344,7 +378,7 @@ void Invariants::check_end(const Domain& domain, const Watch& watch) const {
 }
 
 void Invariants::check_in_time(const Domain& domain, const Watch& watch) const {
-    const auto good = good_since(domain, watch);
+    const auto good = good_since(domain);
     if (!good) return;
     base::Time due = base::Time::max();
     if (watch.best.size() < domain.key_specs().size()) due = base::Time::min();

@@ -28,16 +28,43 @@
 //      but never later than the window opens. Makes 72 h, and two for what programs and orders
 //      take.
 //   8. Memory and disk are bounded: job logs, archives, temporary files, TXT records.
+//
+// Of staples, and of certificates that were revoked (staple_invariants.h):
+//
+//   9. No question inside a Retry-After of a responder, about the certificate that it was asked
+//      about, before and after the certificate goes live.
+//  10. What is stapled is byte for byte a good answer that was given about that very certificate,
+//      not past its end by the machine's clock; nothing is after the responder has said `revoked`.
+//      Workers know of it.
+//  11. A certificate that has a staple has one until that answer's end: under other settings what
+//      was in memory or on disk, after a start what the store took. A clock that is wrong takes
+//      answers for those of tomorrow, or takes those of tomorrow: whatever was known is excused.
+//  12. A certificate that is to be stapled has a staple after 37 h of good weather: the last
+//      failure of bad weather waits 24 h × 383/256 = 36 h at most, or as long as the responder
+//      asked for, and nothing is left behind that makes the next question fail. Plans of a clock
+//      that was wrong stand for 7 days and 36 h (Stapler::replan()).
+//  13. Questions a day: two series of failures (15 × 2, as in 4); near an answer's end half of what
+//      is left, ten minutes at least, from ten days on (14); an answer that is old already when it
+//      is given is asked for anew after half of what is left, an hour at most and ten seconds at
+//      least: 24 in a day, and log2(3600 / 10) + 10 in the last hour. Makes 86. Without a staple
+//      that it must have, one in five minutes more. Starts and the like make a series begin anew.
+//  14. A certificate that was revoked is replaced within the 74 hours of rule 7, by one that has
+//      another key, and is not served beside one that was not revoked (revocation_check not off).
+//  15. Files in ocsp/: one for each certificate that was served at the last start or made since,
+//      one for each domain, and those that were there then. A start removes what was written more
+//      than a week ago and is about nothing that is served.
 #pragma once
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 
 #include "md/domain.h"
 #include "md/transport.h"
 #include "sim_clock.h"
+#include "tls/certificate.h"
 
 namespace md::test {
 
@@ -58,16 +85,27 @@ class Invariants {
     void on_taken_out(const std::string& domain);
     void on_jump();
     void on_requested(const std::string& domain);
+    /// A responder asks for silence about a certificate of the domain.
+    void on_silence(const std::string& domain, base::Time until);
+    /// A responder says that a certificate of the domain was revoked: that is urgent.
+    void on_revoked(const std::string& domain);
+    /// A responder is asked about a certificate of the domain, which is not served yet.
+    void on_obtain(const std::string& domain);
     /// Time has passed, and nothing else has happened yet.
     void before_step();
     void after_step();
 
+    /// Since when nothing is in the way of a renewal; nullopt: something is.
+    std::optional<base::Time> good_since(const Domain& domain) const;
+    /// The store could not be read when the process began: what is served may be anything.
+    bool is_served_excused() const { return is_served_excused_; }
     [[noreturn]] void fail(const std::string& text) const;
 
   private:
     struct Best {
         base::Time not_before;
         base::Time not_after;
+        std::shared_ptr<const tls::Certificate> certificate;
     };
     struct Silence {
         base::Time until;
@@ -89,7 +127,6 @@ class Invariants {
     void check_silence(const std::string& key, const HttpRequest& request, Watch& watch);
     void check_served(const std::string& domain, Watch& watch);
     void check_store(const Domain& domain);
-    std::optional<base::Time> good_since(const Domain& domain, const Watch& watch) const;
     void check_end(const Domain& domain, const Watch& watch) const;
     void check_in_time(const Domain& domain, const Watch& watch) const;
     std::string last_error_of(const std::string& domain) const;

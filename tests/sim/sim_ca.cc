@@ -37,6 +37,7 @@ SimCa::SimCa(int number, SimClock& clock, Answers& answers, base::Random& random
       calm_(calm),
       base_url_(fmt::format("https://ca{}.example.net", number)),
       ca_(true_clock_, answers, base_url_),
+      responder_(number, clock, ca_.issuer(), random, trace, calm),
       good_since_(clock.true_now()),
       next_change_(clock.true_now() + hours{1 + random.below(24 * 20)}) {
     const uint64_t kind = random.below(16);
@@ -45,6 +46,7 @@ SimCa::SimCa(int number, SimClock& clock, Answers& answers, base::Random& random
     ca_.reuse_authorizations = random.below(2) == 0;
     ca_.verify_every = 32;  // whether signatures are right is for the unit tests to say
     ca_.profiles = {"classic", "shortlived"};
+    ca_.ocsp_url = responder_.url();
     change_advice();
     if (advice_ == Advice::Soon || advice_ == Advice::Past) advice_ = Advice::Usual;
     ca_.before = [this](const HttpRequest& request) { return before(request); };

@@ -1,12 +1,13 @@
 // A CA that follows RFC 8555 and 9773 (MiniCa) and has bad days: one fault at a time, for hours or
 // days, then it is well again for days or weeks. It says what it asked for (Retry-After), so that
-// whoever watches can tell whether that was respected.
+// whoever watches can tell whether that was respected. Its OCSP responder has bad days of its own.
 #pragma once
 
 #include <functional>
 
 #include "base/random.h"
 #include "md/mini_ca.h"
+#include "sim_responder.h"
 #include "trace.h"
 
 namespace md::test {
@@ -66,6 +67,8 @@ class SimCa {
     base::Time good_since() const { return good_since_; }
 
     MiniCa& ca() { return ca_; }
+    SimResponder& responder() { return responder_; }
+    const SimResponder& responder() const { return responder_; }
     /// How many accounts may have been made: one, and one more whenever they were lost.
     int accounts_max() const { return accounts_max_; }
 
@@ -93,6 +96,7 @@ class SimCa {
     const uint64_t calm_;  // by how much good weather is longer
     const std::string base_url_;
     MiniCa ca_;
+    SimResponder responder_;
     CaFault fault_ = CaFault::None;
     Advice advice_ = Advice::None;
     std::map<std::string, Window> windows_;

@@ -346,4 +346,17 @@ const std::string* SimFiles::bytes(const std::string& path) const {
     return node != nullptr && !node->directory ? &node->bytes : nullptr;
 }
 
+std::optional<base::Time> SimFiles::modified(const std::string& path) const {
+    const Node* node = walk(path);
+    return node != nullptr ? std::optional(node->modified) : std::nullopt;
+}
+
+uint64_t SimFiles::order(const std::string& path) const {
+    const size_t slash = path.rfind('/');
+    const Node* directory = walk(path.substr(0, slash));
+    if (directory == nullptr) return 0;
+    const auto entry = directory->entries.find(path.substr(slash + 1));
+    return entry == directory->entries.end() ? 0 : entry->second.order;
+}
+
 }  // namespace md::test

@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,10 @@ class SimFiles final : public Files {
     std::vector<std::string> paths() const;
     /// nullptr if there is no such file.
     const std::string* bytes(const std::string& path) const;
+    /// When it was written last, by the machine's clock.
+    std::optional<base::Time> modified(const std::string& path) const;
+    /// Files of one directory, as they were made: names may be others in each run.
+    uint64_t order(const std::string& path) const;
 
     int open_root(const std::string& path) override;
     int make_root(const std::string& path) override;

@@ -1,8 +1,9 @@
 // Keys for certificates from a small stock, so that a simulated year does not spend its time on
-// making them: an RSA key takes 100 ms. One after the other, so that a certificate with the key of
-// its predecessor is noticed.
+// making them: an RSA key takes 100 ms. One after the other, and none that is in use, so that a
+// certificate with the key of its predecessor is noticed.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -14,13 +15,21 @@ namespace md::test {
 
 class SimKeys final : public KeyFactory {
   public:
-    static constexpr size_t of_each_kind = 4;
+    static constexpr size_t of_each_kind = 10;
+
+    /// Whether a key in PEM must not be given: it may be somebody's, who has lost it.
+    std::function<bool(const std::string& pem)> is_in_use;
 
     Outcome<std::string> make(const KeySpec& spec) override {
         static std::map<std::string, std::vector<std::string>> stock;
         std::vector<std::string>& keys = stock[spec.status_name()];
         while (keys.size() < of_each_kind) keys.push_back(take(generate_key(spec)));
-        return keys[next_[spec.status_name()]++ % of_each_kind];
+        size_t& next = next_[spec.status_name()];
+        for (size_t i = 0; i < of_each_kind && is_in_use && is_in_use(keys[next % of_each_kind]);
+             ++i) {
+            ++next;
+        }
+        return keys[next++ % of_each_kind];
     }
 
   private:

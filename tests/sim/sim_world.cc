@@ -12,13 +12,14 @@ using std::chrono::hours;
 using std::chrono::seconds;
 constexpr hours day{24};
 
-/// Finds the CA that a URL belongs to.
+/// Finds the CA, or its responder, that a URL belongs to.
 class SimTransport final : public Transport {
   public:
     explicit SimTransport(std::vector<std::unique_ptr<SimCa>>& cas) : cas_(cas) {}
     Outcome<HttpResponse> exchange(const HttpRequest& request) override {
         for (auto& ca : cas_) {
             if (ca->owns(request.url)) return ca->exchange(request);
+            if (ca->responder().owns(request.url)) return ca->responder().exchange(request);
         }
         return make_problem(EHOSTUNREACH, "there is no " + request.url);
     }
@@ -39,6 +40,7 @@ SimWorld::SimWorld(uint64_t seed, Climate climate)
       files_(clock_, chance_),
       commands_(clock_, chance_, ports_, trace_),
       invariants_(*this),
+      staple_invariants_(*this),
       store_good_since_(noon),
       programs_good_since_(noon),
       clock_good_since_(noon),
@@ -59,8 +61,20 @@ SimWorld::SimWorld(uint64_t seed, Climate climate)
             invariants_.on_answer(one, request, response, silence);
             maybe_kill(kill_in_requests_);
         };
+        SimResponder& responder = ca->responder();
+        responder.on_request = [this](SimResponder& one, const HttpRequest& request,
+                                      const std::string& serial) {
+            staple_invariants_.on_question(one, request, serial);
+            maybe_kill(kill_in_requests_);
+        };
+        responder.on_answer = [this](SimResponder& one, const HttpRequest& request,
+                                     const SimResponder::Given& given) {
+            staple_invariants_.on_answer(one, request, given);
+            maybe_kill(kill_in_requests_);
+        };
         cas_.push_back(std::move(ca));
     }
+    keys_.is_in_use = [this](const std::string& pem) { return is_in_use(pem); };
     choose_settings();
     choose_domains();
     files_.before_call = [this] { maybe_kill(kill_in_files_); };
@@ -130,8 +144,35 @@ void SimWorld::choose_domains() {
         }
         // Of no use to anybody but Invariants: it says whose request one is.
         domain.ca_certificate_file = fmt::format("/trust/{}.pem", name);
+        choose_staples(domain);
         domains_.push_back(std::move(domain));
     }
+}
+
+void SimWorld::choose_staples(Domain& domain) {
+    domain.stapling = chance_.below(2) == 0;
+    domain.must_staple = chance_.below(6) == 0;
+    if (chance_.below(8) == 0) domain.revocation_check = RevocationCheck::Off;
+    // As ca_certificate_file, of questions to responders.
+    domain.http_proxy = fmt::format("http://{}", domain.name);
+}
+
+/// Of a certificate that is served, or was revoked not long ago.
+bool SimWorld::is_in_use(const std::string& pem) const {
+    for (const auto& [domain, lost] : lost_keys_) {
+        if (std::find(lost.begin(), lost.end(), pem) != lost.end()) return true;
+    }
+    for (const auto& [domain, served] : ports_.served) {
+        for (const auto& one : served) {
+            if (key_to_pem(*one) == pem) return true;
+        }
+    }
+    return false;
+}
+
+const Domain& SimWorld::domain(const std::string& name) const {
+    return *std::find_if(domains_.begin(), domains_.end(),
+                         [&](const Domain& one) { return one.name == name; });
 }
 
 size_t SimWorld::certificates() const {
@@ -144,6 +185,7 @@ SimWorld::Counts SimWorld::counts() const {
     Counts counts = counts_;
     for (const auto& ca : cas_) {
         counts.certificates += static_cast<size_t>(ca->ca().certificates_made);
+        counts.questions += ca->responder().questions();
     }
     return counts;
 }
@@ -160,10 +202,15 @@ base::Time SimWorld::next_event(base::Time end) const {
     // event.
     base::Time next = std::min(end, clock_.true_now() + day);
     next = std::min({next, next_store_change_, next_clock_change_, next_programs_change_});
-    for (const auto& ca : cas_) next = std::min(next, ca->next_change());
+    for (const auto& ca : cas_) {
+        next = std::min({next, ca->next_change(), ca->responder().next_change()});
+    }
     if (!engine_) return std::min(next, clock_.true_now() + hours{1});
-    if (const auto due = engine_->next_due(); due && *due < clock_.true_now() + day * 400) {
-        next = std::min(next, *due - clock_.error());
+    for (const auto& due : {engine_->next_due(), stapler_->next_due()}) {
+        if (!due || *due >= clock_.true_now() + day * 400) continue;
+        // What is due at once may be so since the beginning of time.
+        const base::Time shown = clock_.true_now() + clock_.error();
+        next = std::min(next, std::max(*due, shown) - clock_.error());
     }
     return next;
 }
@@ -186,6 +233,7 @@ void SimWorld::step(base::Time end) {
         trace_.add("asked to renew {}", name);
         (void)engine_->renew_now(name);
     }
+    if (chance_.below(400 * calm_) == 0) revoke_one();
     // What cannot be read is served from the bridge's books, which are not part of this world.
     const bool is_readable = files_.trouble() == SimFiles::Trouble::None;
     if (engine_ && is_readable && chance_.below(200 * calm_) == 0) change_configuration();
@@ -206,13 +254,39 @@ void SimWorld::change_configuration() {
                 if (one.name != domain.name) others.push_back(one);
             }
             invariants_.on_taken_out(domain.name);
+            staple_invariants_.on_taken_out(domain.name);
             engine_->change_domains(others);
         } else {
-            domain.warn_window.percent = domain.warn_window.percent == 10 ? 12 : 10;
+            change_settings(domain);
         }
         engine_->change_domains(domains_);
     } catch (const Killed&) {
         restart(chance_.below(2) == 0 ? Ending::Kill : Ending::PowerCut);
+    }
+}
+
+void SimWorld::change_settings(Domain& domain) {
+    domain.warn_window.percent = domain.warn_window.percent == 10 ? 12 : 10;
+    if (chance_.below(4) == 0) domain.stapling = !domain.stapling;
+    staple_invariants_.on_settings(domain.name);
+}
+
+/// Its CA finds out that somebody else has the key, say.
+void SimWorld::revoke_one() {
+    const auto served = ports_.served.find(domains_[chance_.below(domains_.size())].name);
+    if (served == ports_.served.end() || served->second.empty()) return;
+    const tls::Certificate& one = *served->second[chance_.below(served->second.size())];
+    for (auto& ca : cas_) {
+        SimResponder& responder = ca->responder();
+        if (one.fallback || one.ocsp_url != responder.url() || responder.has_revoked(one.serial)) {
+            continue;
+        }
+        responder.revoke(one.serial);
+        auto& lost = lost_keys_[served->first];
+        lost.push_back(key_to_pem(one));
+        if (lost.size() > 2) lost.pop_front();
+        ++counts_.revocations;
+        trace_.add("{} revokes {} of {}", responder.url(), one.serial, served->first);
     }
 }
 
@@ -232,6 +306,7 @@ base::Time SimWorld::first_end() const {
 void SimWorld::change_weather() {
     const base::Time now = clock_.true_now();
     for (auto& ca : cas_) {
+        if (now >= ca->responder().next_change()) ca->responder().change_weather();
         if (now < ca->next_change()) continue;
         std::vector<std::string> names;
         for (const Domain& domain : domains_) {
@@ -275,6 +350,7 @@ void SimWorld::change_clock() {
     ++counts_.jumps;
     trace_.add("clock is wrong by {} s", clock_.error().count() / 1000);
     invariants_.on_jump();
+    staple_invariants_.on_jump();
 }
 
 void SimWorld::change_programs() {
@@ -311,6 +387,8 @@ void SimWorld::arm_kill() {
 
 void SimWorld::run_process() {
     try {
+        // The stapler first: what it tells the engine is for the same step.
+        (void)stapler_->run_due();
         const size_t visits = engine_->run_due();
         if (visits > 0) trace_.add("{} visits, {} calls", visits, files_.calls());
     } catch (const Killed&) {
@@ -320,7 +398,10 @@ void SimWorld::run_process() {
 
 void SimWorld::die() {
     files_.end_process();
+    if (stapler_) stapler_->set_listener(nullptr);
     engine_.reset();
+    workers_.use(nullptr);
+    stapler_.reset();
     ack_store_.use(nullptr);
     store_.reset();
     ports_.http01_answers.clear();
@@ -352,10 +433,16 @@ void SimWorld::begin_process() {
     }
     store_ = std::move(opened).value();
     ack_store_.use(store_.get());
-    engine_ = std::make_unique<Engine>(
-        settings_, domains_, ack_store_, files_, clock_, engine_random_,
-        [this] { return std::make_unique<SimTransport>(cas_); }, ports_, ports_, commands_, keys_);
+    const auto transports = [this] { return std::make_unique<SimTransport>(cas_); };
+    stapler_ = std::make_unique<Stapler>(settings_, ack_store_, clock_, engine_random_, transports,
+                                         workers_, commands_);
+    engine_ =
+        std::make_unique<Engine>(settings_, domains_, ack_store_, files_, clock_, engine_random_,
+                                 transports, ports_, ports_, commands_, keys_, stapler_.get());
+    stapler_->set_listener(engine_.get());
+    workers_.use(stapler_.get());
     if (const auto loaded = engine_->load(); !loaded) invariants_.fail(loaded.error().message());
+    stapler_->remove_old();  // as its first thread would
 }
 
 void SimWorld::start_process(bool was_clean) {

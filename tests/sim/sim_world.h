@@ -1,6 +1,7 @@
 // One machine with mdfront's engine on it, its CAs, its programs and its bad luck, from a seed. The
-// engine, its drives and its store are the real ones, on one thread; everything around them is
-// simulated. World makes things happen and says what happened; Invariants says what must not.
+// engine, its drives, its stapler and its store are the real ones, on one thread; everything around
+// them is simulated. World makes things happen and says what happened; Invariants says what must
+// not.
 #pragma once
 
 #include "ack_store.h"
@@ -10,6 +11,8 @@
 #include "sim_commands.h"
 #include "sim_files.h"
 #include "sim_keys.h"
+#include "sim_workers.h"
+#include "staple_invariants.h"
 
 namespace md::test {
 
@@ -30,10 +33,13 @@ class SimWorld {
         int power_cuts = 0;
         int restarts = 0;
         int jumps = 0;
-        int changes = 0;  // of the configuration, while it runs
+        int changes = 0;    // of the configuration, while it runs
+        int questions = 0;  // to OCSP responders
+        int revocations = 0;
     };
     Counts counts() const;
     size_t domains() const { return domains_.size(); }
+    const Domain& domain(const std::string& name) const;
     /// Certificates that this world keeps: a domain has one for each key type.
     size_t certificates() const;
     uint64_t trace_hash() const { return trace_.hash(); }
@@ -41,9 +47,11 @@ class SimWorld {
 
   private:
     friend class Invariants;
+    friend class StapleInvariants;
     enum class Ending : uint8_t { Stop, Kill, PowerCut };
 
     void choose_domains();
+    void choose_staples(Domain& domain);
     void choose_settings();
 
     // Time and bad luck.
@@ -55,6 +63,9 @@ class SimWorld {
     void change_clock();
     void change_programs();
     void change_configuration();
+    void change_settings(Domain& domain);
+    void revoke_one();
+    bool is_in_use(const std::string& pem) const;
 
     // The process.
     void run_process();
@@ -81,8 +92,14 @@ class SimWorld {
     std::vector<Domain> domains_;
     std::unique_ptr<FileStore> store_;
     AckStore ack_store_{files_};
-    std::unique_ptr<Engine> engine_;  // null: the server could not be started
+    SimWorkers workers_;
+    // Null: the server could not be started. The stapler tells the engine, which asks it.
+    std::unique_ptr<Stapler> stapler_;
+    std::unique_ptr<Engine> engine_;
+    // Of certificates of each domain that were revoked, the last ones.
+    std::map<std::string, std::deque<std::string>> lost_keys_;
     Invariants invariants_;
+    StapleInvariants staple_invariants_;
 
     base::Time store_good_since_;
     base::Time programs_good_since_;

@@ -189,7 +189,8 @@ class ResponderTransport final : public Transport {
 
 }  // namespace
 
-MiniResponder::MiniResponder(base::Clock& clock, Issuer issuer) : clock_(clock) {
+MiniResponder::MiniResponder(base::Clock& clock, Issuer issuer, std::string url)
+    : clock_(clock), url_(std::move(url)) {
     identities_[Signer::Issuer] = std::move(issuer);
 }
 
@@ -332,26 +333,40 @@ Outcome<HttpResponse> MiniResponder::exchange(const HttpRequest& request) {
     return response;
 }
 
+std::optional<tls::Der> MiniResponder::question_of(const HttpRequest& request) const {
+    if (request.method == "GET" && request.url.starts_with(url_ + "/")) {
+        return from_path(std::string_view(request.url).substr(url_.size() + 1));
+    }
+    const bool is_ours = request.url == url_ || request.url == url_ + "/";
+    if (request.method == "POST" && is_ours &&
+        has_field(request, "Content-Type", "application/ocsp-request")) {
+        return der_of(request.body);
+    }
+    return std::nullopt;
+}
+
+std::string MiniResponder::serial_of(std::span<const uint8_t> request_der) {
+    const auto request = decode_der<OcspRequestPtr>(request_der, d2i_OCSP_REQUEST);
+    if (!request || OCSP_request_onereq_count(request.get()) != 1) return "";
+    ASN1_INTEGER* serial = nullptr;
+    OCSP_id_get0_info(nullptr, nullptr, nullptr, &serial,
+                      OCSP_onereq_get0_id(OCSP_request_onereq_get0(request.get(), 0)));
+    return serial_text(serial);
+}
+
 HttpResponse MiniResponder::serve(const HttpRequest& request) {
     HttpResponse response;
     response.status = 200;
     response.fields = {{"content-type", "application/ocsp-response"}};
-    tls::Der asked;
     if (request.method == "GET" && request.url == crl_url) return serve_crl(request);
-    if (request.method == "GET" && request.url.starts_with(ocsp_url + "/")) {
-        ++ocsp_gets;
-        asked = from_path(std::string_view(request.url).substr(ocsp_url.size() + 1));
-    } else if (request.method == "POST" &&
-               (request.url == ocsp_url || request.url == ocsp_url + "/") &&
-               has_field(request, "Content-Type", "application/ocsp-request")) {
-        ++ocsp_posts;
-        asked = der_of(request.body);
-    } else {
+    const std::optional<tls::Der> asked = question_of(request);
+    if (!asked) {
         response.status = 404;
         response.fields = {{"content-type", "text/html"}};
         return response;
     }
-    const tls::Der der = answer(asked);
+    ++(request.method == "GET" ? ocsp_gets : ocsp_posts);
+    const tls::Der der = answer(*asked);
     response.body.assign(der.begin(), der.end());
     return response;
 }

@@ -75,7 +75,8 @@ class MiniResponder {
     static inline const std::string ocsp_url = "http://ocsp.example.net";
     static inline const std::string crl_url = "http://crl.example.net/1.crl";
 
-    MiniResponder(base::Clock& clock, Issuer issuer);
+    /// `url`: where it is asked by OCSP; several responders have different ones.
+    MiniResponder(base::Clock& clock, Issuer issuer, std::string url = ocsp_url);
 
     /// Called for each request; an answer of it replaces the responder's.
     std::function<std::optional<Outcome<HttpResponse>>(const HttpRequest&)> before;
@@ -83,8 +84,12 @@ class MiniResponder {
     std::function<void(const HttpRequest&, HttpResponse&)> after;
 
     std::unique_ptr<Transport> transport();
-    /// GET (RFC 6960 A.1) and POST to ocsp_url, GET of crl_url; all else is not found.
+    /// GET (RFC 6960 A.1) and POST to its URL, GET of crl_url; all else is not found.
     Outcome<HttpResponse> exchange(const HttpRequest& request);
+    /// The OCSPRequest of such a GET or POST, which may be no DER; nullopt: it is none.
+    std::optional<tls::Der> question_of(const HttpRequest& request) const;
+    /// Which certificate an OCSPRequest is about: its serial as in `verdicts`; "" if it is none.
+    static std::string serial_of(std::span<const uint8_t> request);
 
     /// Answers an OCSPRequest in DER.
     tls::Der answer(std::span<const uint8_t> request);
@@ -119,6 +124,7 @@ class MiniResponder {
     HttpResponse serve_crl(const HttpRequest& request);
 
     base::Clock& clock_;
+    const std::string url_;
     std::map<Signer, Issuer> identities_;
     int crl_number_ = 0;
     std::optional<List> published_;
