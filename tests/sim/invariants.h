@@ -39,10 +39,11 @@
 //  11. A certificate that has a staple has one until that answer's end: under other settings what
 //      was in memory or on disk, after a start what the store took. A clock that is wrong takes
 //      answers for those of tomorrow, or takes those of tomorrow: whatever was known is excused.
-//  12. A certificate that is to be stapled has a staple after 37 h of good weather: the last
-//      failure of bad weather waits 24 h × 383/256 = 36 h at most, or as long as the responder
-//      asked for, and nothing is left behind that makes the next question fail. Plans of a clock
-//      that was wrong stand for 7 days and 36 h (Stapler::replan()).
+//  12. A certificate that must be stapled goes live with its staple (RFC 7633), unless the process
+//      that put it in place was killed then. One that is to be stapled has a staple after 37 h of
+//      good weather: the last failure of bad weather waits 24 h × 383/256 = 36 h at most, or as
+//      long as the responder asked for, and nothing is left behind that makes the next question
+//      fail. Plans of a clock that was wrong stand for 7 days and 36 h (Stapler::replan()).
 //  13. Questions a day: two series of failures (15 × 2, as in 4); near an answer's end half of what
 //      is left, ten minutes at least, from ten days on (14); an answer that is old already when it
 //      is given is asked for anew after half of what is left, an hour at most and ten seconds at

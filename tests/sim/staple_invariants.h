@@ -70,12 +70,11 @@ class StapleInvariants {
     };
 
     static std::string key_of(const tls::Certificate& certificate);
-    Watch* find(const tls::Certificate& certificate);
     const Watch* find(const tls::Certificate& certificate) const;
     SimResponder* responder_of(const tls::Certificate& certificate) const;
     void settle_news(bool is_well);
-    void forget_unstored(Watch& watch);
-    void check_staple(const Domain& domain, const tls::Certificate& certificate, bool is_published);
+    static bool is_durable(const std::optional<Silence>& silence);
+    void check_staple(const Domain& domain, const tls::Certificate& certificate);
     void check_missing(const Domain& domain, const tls::Certificate& certificate,
                        const Watch& watch) const;
     void check_revoked(const Domain& domain, const std::vector<CertificatePtr>& served) const;
@@ -89,6 +88,7 @@ class StapleInvariants {
     std::vector<News> news_;
     std::map<std::string, int> publications_;
     std::deque<base::Time> excuses_;  // starts, jumps, other settings: what begins anew
+    bool has_started_ = false;        // in this step
     size_t files_at_start_ = 0;
     size_t certificates_at_start_ = 0;
     size_t steps_ = 0;
