@@ -253,6 +253,8 @@ void Invariants::after_step() {
         for (auto& [key, silence] : watch.silences) {
             if (!std::exchange(silence.is_settled, true)) silence.is_durable = is_well;
         }
+        // An attempt may have failed before its first request.
+        if (!is_well) watch.is_errors_known = false;
         have_tried |= watch.has_tried;
     }
     if (have_tried) look_at_errors(is_well);

@@ -233,10 +233,19 @@ void SimWorld::step(base::Time end) {
         trace_.add("asked to renew {}", name);
         (void)engine_->renew_now(name);
     }
-    if (chance_.below(400 * calm_) == 0) revoke_one();
-    // What cannot be read is served from the bridge's books, which are not part of this world.
+    // A CA that revokes whatever it has issued is busy.
+    const bool is_busy = std::any_of(cas_.begin(), cas_.end(), [](const auto& ca) {
+        return ca->fault() == CaFault::Busy || ca->fault() == CaFault::Limited;
+    });
+    if (chance_.below((is_busy ? 50 : 400) * calm_) == 0) revoke_one();
+    // Who sees errors tries other settings. What cannot be read is served from the bridge's books,
+    // which are not part of this world.
     const bool is_readable = files_.trouble() == SimFiles::Trouble::None;
-    if (engine_ && is_readable && chance_.below(200 * calm_) == 0) change_configuration();
+    const bool has_errors = std::any_of(cas_.begin(), cas_.end(), [](const auto& ca) {
+        return ca->responder().fault() != ResponderFault::None;
+    });
+    const uint64_t steps = (has_errors ? 50 : 200) * calm_;
+    if (engine_ && is_readable && chance_.below(steps) == 0) change_configuration();
     if (engine_) run_process();
     invariants_.after_step();
 }
