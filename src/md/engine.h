@@ -150,6 +150,7 @@ class Engine final : public StaplerListener {
         bool is_announcing = false;  // the set is served, and events of it are still to be raised
         std::vector<RenewalInfo> renewal_infos;         // of what is served, if the CA advises
         std::vector<RevokedCertificate> revoked;        // among what is served
+        bool is_revoked_unsaved = false;                // the disk has not taken it
         std::vector<RevokedCertificate> found_revoked;  // by the stapler, for the next visit
         std::vector<base::Time> urgent_renewals;        // done because of that, within a day
         base::Time next_visit{};
@@ -179,6 +180,7 @@ class Engine final : public StaplerListener {
         bool is_announcing = false;  // job is that of domains/, not of staging/
         std::vector<RenewalInfo> renewal_infos = {};
         std::vector<RevokedCertificate> revoked = {};
+        bool is_revoked_unsaved = false;
         std::string failure = {};  // of this visit, for those who asked for it
     };
 
@@ -255,9 +257,12 @@ class Engine final : public StaplerListener {
 
     // Staples, and certificates that were revoked: engine_staples.cc.
     void watch_staples(const Entry& entry);
-    static std::vector<std::shared_ptr<const tls::Certificate>> unrevoked(const Entry& entry);
+    std::vector<std::shared_ptr<const tls::Certificate>> unrevoked(const Entry& entry) const;
+    std::optional<RevokedCertificate> told_revoked(const Domain& domain,
+                                                   const tls::Certificate& certificate) const;
     Outcome<void> get_staples(Visit& visit, const std::vector<Slot>& staged);
     void look_for_revoked(Entry& entry) const;
+    Outcome<void> keep_revoked(Visit& visit);
     bool learn_revoked(Visit& visit, const std::vector<RevokedCertificate>& found);
     base::Time revoked_due_at(const Visit& visit, base::Time now) const;
     void count_urgent_renewal(Visit& visit);

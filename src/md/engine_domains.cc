@@ -123,6 +123,7 @@ std::unique_ptr<Engine::Entry> Engine::make_entry(ReconciledDomain known, const 
         entry->is_announcing = former->is_announcing;
         entry->renewal_infos = former->renewal_infos;
         entry->revoked = former->revoked;
+        entry->is_revoked_unsaved = former->is_revoked_unsaved;
     } else {
         load_job_of(*entry);
         entry->renewal_infos = load_renewal_info(store_, name);

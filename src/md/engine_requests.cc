@@ -138,13 +138,7 @@ Outcome<void> Engine::revoke(Visit& visit, Transport& transport, RevocationReaso
     if (!is_any) {
         return make_problem(ENOENT, fmt::format("{} has no certificate to revoke", domain.name));
     }
-    {
-        const std::lock_guard lock(mutex_);
-        visit.entry.revoked = visit.revoked;
-    }
-    const auto lock = store_.hold();  // for domains/
-    auto saved =
-        lock.ok() ? save_revoked(store_, domain.name, visit.revoked) : Outcome<void>(lock.error());
+    auto saved = keep_revoked(visit);
     return done ? saved : done;
 }
 

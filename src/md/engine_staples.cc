@@ -35,12 +35,14 @@ void Engine::watch_staples(const Entry& entry) {
     stapler_->watch(entry.stored.domain, certificates);
 }
 
-/// What can be served of `slots`. A certificate that was revoked is so only while there is no other
-/// one: clients that ask would refuse it.
-std::vector<std::shared_ptr<const tls::Certificate>> Engine::unrevoked(const Entry& entry) {
+/// What can be served of the domain. A certificate that was revoked is so only while there is no
+/// other one: clients that ask would refuse it. What the stapler knows counts before the next visit
+/// takes note of it: after a start that may be all that there is.
+std::vector<std::shared_ptr<const tls::Certificate>> Engine::unrevoked(const Entry& entry) const {
     std::vector<std::shared_ptr<const tls::Certificate>> good;
     for (const auto& certificate : usable(entry.served)) {
-        if (find_revoked(entry.revoked, *certificate) == nullptr) good.push_back(certificate);
+        if (find_revoked(entry.revoked, *certificate) != nullptr) continue;
+        if (!told_revoked(entry.stored.domain, *certificate)) good.push_back(certificate);
     }
     return good.empty() ? usable(entry.served) : good;
 }
@@ -97,20 +99,43 @@ void Engine::on_revoked(const std::string& domain, const RevokedCertificate& rev
     wake_.notify_one();
 }
 
+/// What the stapler knows; nullopt also where that has no consequence.
+std::optional<RevokedCertificate> Engine::told_revoked(const Domain& domain,
+                                                       const tls::Certificate& certificate) const {
+    if (stapler_ == nullptr || domain.revocation_check == RevocationCheck::Off) return std::nullopt;
+    const auto report = stapler_->report(certificate);
+    if (!report || !report->revoked_at) return std::nullopt;
+    return RevokedCertificate{base::hex(certificate.sha256), certificate.serial, report->reason,
+                              *report->revoked_at};
+}
+
 /// What the stapler has told while the entry was not in the table yet. With the mutex.
 void Engine::look_for_revoked(Entry& entry) const {
-    const Domain& domain = entry.stored.domain;
-    if (stapler_ == nullptr || domain.revocation_check == RevocationCheck::Off) return;
     for (const Slot& slot : entry.served) {
         if (!slot.certificate || find_revoked(entry.revoked, *slot.certificate) != nullptr)
             continue;
-        const auto report = stapler_->report(*slot.certificate);
-        if (!report || !report->revoked_at) continue;
-        entry.found_revoked.push_back({base::hex(slot.certificate->sha256),
-                                       slot.certificate->serial, report->reason,
-                                       *report->revoked_at});
+        auto revoked = told_revoked(entry.stored.domain, *slot.certificate);
+        if (!revoked) continue;
+        entry.found_revoked.push_back(std::move(*revoked));
         entry.next_visit = base::Time::min();
     }
+}
+
+/// revoked.json; what the disk does not take is written at the next visit.
+Outcome<void> Engine::keep_revoked(Visit& visit) {
+    {
+        const std::lock_guard lock(mutex_);
+        visit.entry.revoked = visit.revoked;
+    }
+    Outcome<void> saved;
+    {
+        const auto lock = store_.hold();  // for domains/
+        saved = lock.ok() ? save_revoked(store_, visit.stored.domain.name, visit.revoked)
+                          : Outcome<void>(lock.error());
+    }
+    const std::lock_guard lock(mutex_);
+    visit.is_revoked_unsaved = visit.entry.is_revoked_unsaved = !saved;
+    return saved;
 }
 
 void Engine::on_staple_report(const std::string& domain) {
@@ -134,18 +159,14 @@ bool Engine::learn_revoked(Visit& visit, const std::vector<RevokedCertificate>& 
         visit.revoked.push_back(revoked);
         is_new = true;
     }
-    if (!is_new) return false;
-    {
-        const std::lock_guard lock(mutex_);
-        visit.entry.revoked = visit.revoked;
-    }
     const Domain& domain = visit.stored.domain;
-    {
-        const auto lock = store_.hold();  // for domains/
-        auto saved = lock.ok() ? save_revoked(store_, domain.name, visit.revoked)
-                               : Outcome<void>(lock.error());
-        if (!saved) base::log_warn("md", domain.name, "{}", saved.error().message());
+    const bool is_served = revoked_due_at(visit, clock_.now()) != base::Time::max();
+    if (is_new || (visit.is_revoked_unsaved && is_served)) {
+        if (auto saved = keep_revoked(visit); !saved) {
+            base::log_warn("md", domain.name, "{}", saved.error().message());
+        }
     }
+    if (!is_new) return false;
     publish(visit.entry);
     (void)raise(visit, EventKind::Revoked);  // its failure changes nothing here
     if (!may_renew(domain, visit.stored.state)) {

@@ -69,6 +69,7 @@ base::Time Engine::visit(Entry& entry, Transport& transport) {
         visit.is_announcing = entry.is_announcing;
         visit.renewal_infos = entry.renewal_infos;
         visit.revoked = entry.revoked;
+        visit.is_revoked_unsaved = entry.is_revoked_unsaved;
     }
     visit.job.name = visit.stored.domain.name;
     base::Time next = clock_.now();

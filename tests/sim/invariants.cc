@@ -288,9 +288,8 @@ void Invariants::check_served(const std::string& domain, Watch& watch) {
     const base::Time now = world_.clock_.true_now();
     const auto& served = world_.ports_.served[domain];
     if (served.empty()) fail("nothing is served for " + domain);
-    if (is_served_excused_) return;
     for (const auto& [kind, best] : watch.best) {
-        if (best.not_after <= now) continue;
+        if (best.not_after <= now || is_served_excused_) continue;
         if (world_.staple_invariants_.was_revoked(*best.certificate)) continue;
         const bool is_there = std::any_of(served.begin(), served.end(), [&](const auto& one) {
             return !one->fallback && kind_of(*one) == kind && one->not_before >= best.not_before;
@@ -306,7 +305,10 @@ void Invariants::check_served(const std::string& domain, Watch& watch) {
                          base::format_rfc3339(best.not_after), found));
     }
     for (const auto& one : served) {
-        if (!one->fallback) watch.best[kind_of(*one)] = {one->not_before, one->not_after, one};
+        if (one->fallback) continue;
+        Best& best = watch.best[kind_of(*one)];
+        const bool is_older = best.certificate && one->not_before < best.not_before;
+        if (!is_older || !is_served_excused_) best = {one->not_before, one->not_after, one};
     }
 }
 

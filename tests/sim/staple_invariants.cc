@@ -163,6 +163,11 @@ void StapleInvariants::on_taken_out(const std::string& domain) {
 
 void StapleInvariants::on_jump() {
     excuses_.push_back(world_.clock_.true_now());
+    // A clock that is set back makes an answer good again that had ended. Workers, who were told of
+    // its end, would learn it with the next one.
+    if (world_.engine_ != nullptr) {
+        for (const auto& [domain, served] : world_.ports_.served) world_.workers_.take(served);
+    }
     for (auto& [key, watch] : watches_) {
         watch.silence.reset();
         watch.kept_until = watch.stored_until = base::Time::min();

@@ -460,3 +460,37 @@ TEST_CASE("Of two key types the one that was not revoked is served alone") {
     REQUIRE(world.served().size() == 2);
     for (const auto& one : world.served()) CHECK((one->serial != bad && one->serial != good));
 }
+
+TEST_CASE("A start knows by what its responder said last that a certificate was revoked") {
+    Domain domain = stapled_domain();
+    domain.private_keys = {{KeySpec::Type::Ec, 0, "P-256"}, {KeySpec::Type::Ec, 0, "P-384"}};
+    StapledWorld world(domain);
+    world.run();
+    world.live(day);
+    world.close_ca();
+    world.revoke(*world.served().at(0));
+    world.live(day * 7);
+    const std::string good = world.only().serial;
+    REQUIRE(world.store.remove(Group::Domains, name, "revoked.json"));
+    world.restart();
+    CHECK(world.only().serial == good);
+    world.run();
+    CHECK(world.only().serial == good);
+    CHECK(world.store.has(Group::Domains, name, "revoked.json"));
+}
+
+TEST_CASE("A revocation that the disk did not take is written down when it does") {
+    StapledWorld world(stapled_domain());
+    world.run();
+    world.live(day);
+    world.close_ca();
+    world.revoke(world.only());
+    world.store.read_only = true;
+    world.live(day * 7);
+    REQUIRE(world.summary().is_revoked);
+    REQUIRE_FALSE(world.store.has(Group::Domains, name, "revoked.json"));
+    world.store.read_only = false;
+    world.live(day * 2);
+    CHECK(world.store.has(Group::Domains, name, "revoked.json"));
+    CHECK(world.revoked_events() == 1);
+}
