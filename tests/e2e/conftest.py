@@ -3,7 +3,9 @@ first, and mdfront's clean end is part of each test."""
 import contextlib
 import os
 import pathlib
+import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -28,13 +30,28 @@ def pytest_sessionstart(session):
         pytest.exit(f"{BINARY} is not built; tests/run builds it, MDFRONT_BIN names another", 1)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Each session has a folder of its own. Pytest's is shared with sessions that run beside this
+    one, and each that begins closes it to httpd's children of the others."""
+    if not config.option.basetemp:
+        config.option.basetemp = config.own_folder = tempfile.mkdtemp(prefix="mdfront-e2e-")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    """What failed is left to be looked at."""
+    own = getattr(session.config, "own_folder", None)
+    if own and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        shutil.rmtree(own, ignore_errors=True)
+
+
 @pytest.fixture
 def folder(tmp_path, tmp_path_factory):
     """A folder of the test's own that httpd's children, which are not root, can read too."""
     base = tmp_path_factory.getbasetemp()
-    for path in (tmp_path, base, base.parent):
-        if path.name.startswith("pytest-") or path != base.parent:
-            path.chmod(path.stat().st_mode | 0o711)
+    for path in (tmp_path, base):
+        path.chmod(path.stat().st_mode | 0o711)
     return tmp_path
 
 

@@ -85,6 +85,7 @@ def test_confined_workers_serve_reload_and_drain(mdfront, site, backend, raw_bac
     wait_until(lambda: front.get(host="a.wild.test").status == 200 and other.requests,
                "the new backend is used")
 
+    wait_until(lambda: front.access_log, "the first lines in the access log")
     os.rename(front.access_log_path, front.access_log_path.with_suffix(".1"))
     front.send_signal(signal.SIGUSR1)
     front.process.wait_for_log("SIGUSR1")
