@@ -348,15 +348,17 @@ Outcome<void> Engine::install(Visit& visit, const std::vector<Slot>& staged) {
             return slot.certificate && base::hex(slot.certificate->sha256) == revoked.sha256;
         });
     });
+    visit.is_revoked_unsaved = false;
     if (!visit.revoked.empty()) {
-        if (auto saved = save_revoked(store_, domain.name, visit.revoked); !saved) {
-            base::log_warn("md", domain.name, "{}", saved.error().message());
-        }
+        auto saved = save_revoked(store_, domain.name, visit.revoked);
+        if (!saved) base::log_warn("md", domain.name, "{}", saved.error().message());
+        visit.is_revoked_unsaved = !saved;
     }
     {
         const std::lock_guard lock(mutex_);
         visit.entry.renewal_infos.clear();
         visit.entry.revoked = visit.revoked;
+        visit.entry.is_revoked_unsaved = visit.is_revoked_unsaved;
         visit.entry.stored = visit.stored;
         visit.entry.served = visit.served;
         visit.entry.archived.clear();
@@ -394,7 +396,8 @@ base::Time Engine::next_check(Visit& visit, bool is_fresh) {
                        visit.stored.state_description.empty()
                            ? ""
                            : " (" + visit.stored.state_description + ")");
-        visit.job.next_run = whole_seconds(now + std::max(regular, always_due_interval));
+        visit.job.next_run = whole_seconds(
+            now + wait_before_end(std::max(regular, always_due_interval), served_left(visit)));
         save(visit, true);
         return *visit.job.next_run;
     }

@@ -74,6 +74,21 @@ TEST_CASE("A renew window longer than the lifetime does not storm the CA") {
     CHECK(world.ca.certificates_made <= 11);
 }
 
+TEST_CASE("A window that is longer than a short life lets no certificate end") {
+    Domain domain = acme_domain({name});
+    domain.renew_window = {0, day * 100};
+    World world({domain});
+    world.ca.lifetime = std::chrono::hours{16};
+    world.run();
+    for (int hour = 0; hour < 24 * 5; ++hour) {
+        world.live(std::chrono::hours{1});
+        const auto& served = world.ports.served.at(name);
+        REQUIRE(served.size() == 1);
+        REQUIRE(served.front()->not_after > world.clock.now());
+    }
+    CHECK(world.ca.certificates_made <= 40);
+}
+
 TEST_CASE("Failures back off to a day with jitter, and never stop or storm (CVE-2025-55753)") {
     World world({acme_domain({name})});
     int attempts = 0;
