@@ -61,9 +61,20 @@ class NameIndex {
         const std::string key = base::to_lower(name);
         std::set<size_t> found;
         take(by_name_, key, found);
-        const std::string wildcard = fmt::format("*{}", parent(key));
-        if (base::dns_name_matches(wildcard, key)) take(by_name_, wildcard, found);
+        if (const std::string wildcard = wildcard_of(key); !wildcard.empty()) {
+            take(by_name_, wildcard, found);
+        }
         return found;
+    }
+    /// The first that has that very name.
+    std::optional<size_t> first(const std::string& name) const {
+        const auto at = by_name_.find(base::to_lower(name));
+        return at == by_name_.end() ? std::nullopt : std::optional(*at->second.begin());
+    }
+    /// The first that has a wildcard for `name`.
+    std::optional<size_t> first_wildcard(const std::string& name) const {
+        const std::string wildcard = wildcard_of(base::to_lower(name));
+        return wildcard.empty() ? std::nullopt : first(wildcard);
     }
     /// All that the site may belong to, and maybe more: hit() decides.
     std::set<size_t> candidates(const SiteNames& site) const {
@@ -78,6 +89,11 @@ class NameIndex {
   private:
     using Domains = std::unordered_map<std::string, std::set<size_t>>;
 
+    /// The wildcard that matches `name`; "" if none does.
+    static std::string wildcard_of(const std::string& name) {
+        std::string wildcard = fmt::format("*{}", parent(name));
+        return base::dns_name_matches(wildcard, name) ? wildcard : std::string();
+    }
     /// From the first dot on; "" without one.
     static std::string parent(const std::string& name) {
         const size_t dot = name.find('.');
@@ -155,7 +171,9 @@ class Matching {
         };
         for (size_t d = 0; d < result_.domains.size(); ++d) {
             for (const std::string& name : result_.domains[d].names) {
-                for (const size_t other : index_.owners(name)) clash(other, d, name);
+                // One of the others is enough: of a name that thousands have, not every pair.
+                clash(*index_.first(name), d, name);
+                if (const auto other = index_.first_wildcard(name)) clash(*other, d, name);
             }
         }
     }

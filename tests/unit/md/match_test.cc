@@ -160,6 +160,16 @@ TEST_CASE("Matching: mod_md's acceptance list 300 (mod_md.md, section 11)") {
     }
 }
 
+TEST_CASE("Matching: of a name that thousands share each but the first is told of once") {
+    std::vector<ConfiguredDomain> domains;
+    for (int i = 0; i < 3000; ++i) domains.push_back(managed({fmt::format("d{}.org", i), "x.org"}));
+    const MatchResult result = match_domains(domains, {}, {});
+    const auto overlaps =
+        std::count_if(result.messages.begin(), result.messages.end(),
+                      [](const MatchMessage& message) { return message.rule == Rule::Overlap; });
+    CHECK(overlaps == 2999);
+}
+
 TEST_CASE("Matching: the overlap message is about one and names the other's place") {
     const std::vector<ConfiguredDomain> domains = {managed({"a.org", "*.x.org"}),
                                                    managed({"b.org", "www.x.org"})};
