@@ -312,6 +312,7 @@ void Server::reload() {
     // need them.
     bridge_.configure(*loaded);
     if (engine_) engine_->change_domains(loaded->domains);
+    if (stapler_) stapler_->start();  // if it is new
     snapshots_.routes.publish(loaded->routes);
     const std::string summary = loaded->summary();
     {
@@ -333,7 +334,6 @@ bool Server::start_late(const Setup& setup) {
     const bool needs_engine = !engine_ && !setup.domains.empty();
     if (!stapler_ && setup.needs_stapler()) {
         if (!make_stapler(setup)) return false;
-        stapler_->start();
         const std::lock_guard lock(status_mutex_);
         setup_->engine = setup.engine;
         setup_->configuration.md = setup.configuration.md;

@@ -139,6 +139,7 @@ Outcome<void> Engine::revoke(Visit& visit, Transport& transport, RevocationReaso
         return make_problem(ENOENT, fmt::format("{} has no certificate to revoke", domain.name));
     }
     auto saved = keep_revoked(visit);
+    publish(visit.entry);  // where one could not be revoked, that one alone
     return done ? saved : done;
 }
 

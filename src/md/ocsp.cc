@@ -258,7 +258,7 @@ Outcome<OcspAnswer> OcspQuestion::read(std::span<const uint8_t> bytes,
             break;
         case V_OCSP_CERTSTATUS_REVOKED:
             answer.status = CertificateStatus::Revoked;
-            answer.revoked_at = single->revoked_at;
+            answer.revoked_at = single->revoked_at.value_or(answer.from);
             answer.reason = reason_text(single->reason);
             break;
         default:

@@ -98,6 +98,10 @@ void Stapler::watch(const Domain& domain, const Certificates& certificates) {
     std::vector<Digest>& list = watched_[domain.name];
     std::vector<Digest> former = std::exchange(list, {});
     if (!owner || is_change) {
+        for (Known& one : known) {
+            const auto at = items_.find(one.certificate->sha256);
+            if (at != items_.end()) one.former_list = at->second.list;
+        }
         for (const Digest& digest : former) drop(owner, digest);
         former.clear();
         owner = std::make_shared<Owner>();
@@ -138,21 +142,24 @@ Stapler::Pauses Stapler::load_pauses(const std::string& owner, bool is_change) c
     return pauses;
 }
 
-/// A good answer that is stapled now: it may be that the disk did not take it.
-std::optional<OcspAnswer> Stapler::answer_in_memory(const tls::Certificate& certificate) const {
+/// What is stapled now, and what the disk did not take.
+std::optional<Stapler::Obtained> Stapler::answer_in_memory(
+    const tls::Certificate& certificate) const {
     const std::lock_guard lock(mutex_);
     if (const auto at = obtained_.find(certificate.sha256); at != obtained_.end()) {
         return at->second;
     }
     const auto at = items_.find(certificate.sha256);
-    if (at == items_.end() || !at->second.staple) return std::nullopt;
+    if (at == items_.end()) return std::nullopt;
     const Item& item = at->second;
-    return OcspAnswer{.response = item.staple->response,
-                      .status = item.status,
-                      .from = item.from,
-                      .until = item.until,
-                      .revoked_at = {},
-                      .reason = {}};
+    if (item.unsaved) return Obtained{*item.unsaved, false};
+    if (!item.staple) return std::nullopt;
+    return Obtained{{.response = item.staple->response,
+                     .status = item.status,
+                     .from = item.from,
+                     .until = item.until,
+                     .revoked_at = {},
+                     .reason = {}}};
 }
 
 std::optional<OcspAnswer> Stapler::stored_answer(const std::string& owner,
@@ -177,10 +184,12 @@ Stapler::Known Stapler::look_up(const Domain& domain,
     };
     if (plan.asks_responder) {
         known.answer = answer_in_memory(*certificate);
-        if (!known.answer) known.answer = stored_answer(domain.name, *certificate);
         // It may have been a site's file until now.
-        if (!known.answer && domain.name != other_owner) {
-            known.answer = stored_answer(other_owner, *certificate);
+        for (const std::string& owner : {domain.name, std::string(other_owner)}) {
+            if (known.answer) break;
+            if (auto stored = stored_answer(owner, *certificate)) {
+                known.answer = Obtained{std::move(*stored)};
+            }
         }
         known.responder_pause = pause_of(staple_file(*certificate));
     }
@@ -212,6 +221,8 @@ void Stapler::add_responder(Item& item, const Plan& plan, const Known& known) {
     const base::Time now = clock_.now();
     if (item.responder) {
         // Another domain has it, too; until now nobody may have kept the answer itself.
+        const bool is_older = known.answer && known.answer->answer.from < item.responder->from;
+        if (known.answer && !item.staple && !is_older) take_known(item, *known.answer);
         if (!plan.is_stapled || item.staple || item.responder->errors > 0) return;
         if (queue_.erase(item.responder) == 0) return;  // it is being asked
         item.responder->next_run = now;
@@ -221,13 +232,12 @@ void Stapler::add_responder(Item& item, const Plan& plan, const Known& known) {
     item.responder = make_question(item.certificate->ocsp_url, item.owners.back(), now);
     item.responder->certificates.push_back(item.certificate);
     if (known.answer) {
-        take_answer(item, *known.answer);
-        if (item.list) take_finding(item, *item.list);
-        item.responder->from = known.answer->from;
-        item.responder->until = known.answer->until;
+        take_known(item, *known.answer);
         // What was revoked is asked about again: nobody may have been told before the restart.
-        const bool is_good = known.answer->status == CertificateStatus::Good;
-        if (is_good) item.responder->next_run = refresh_at(*item.responder, now);
+        if (known.answer->answer.status == CertificateStatus::Good) {
+            item.responder->due = refresh_at(*item.responder, now);
+            item.responder->next_run = next_run_of(*item.responder, now);
+        }
     }
     if (known.responder_pause) {
         item.responder->next_run = std::max(item.responder->next_run, *known.responder_pause);
@@ -238,6 +248,24 @@ void Stapler::add_responder(Item& item, const Plan& plan, const Known& known) {
     queue_.insert(item.responder);
 }
 
+void Stapler::take_known(Item& item, const Obtained& known) {
+    take_answer(item, known.answer);
+    if (item.list) take_finding(item, *item.list);
+    item.responder->from = known.answer.from;
+    item.responder->until = known.answer.until;
+    item.responder->is_saved = known.is_saved;
+    if (!known.is_saved) item.unsaved = known.answer;
+}
+
+/// Other settings change nothing about what a CRL has said.
+void Stapler::take_former(Question& list, const Question& former) {
+    list.validators = former.validators;
+    list.from = former.from;
+    list.until = former.until;
+    list.by_serial = former.by_serial;
+    list.is_saved = former.is_saved;
+}
+
 void Stapler::add_list(Item& item, Known known) {
     const base::Time now = clock_.now();
     const std::string file = crl_file(known.crl_url, *item.certificate->chain.front());
@@ -246,13 +274,22 @@ void Stapler::add_list(Item& item, Known known) {
     if (is_new) {
         list = make_question(known.crl_url, item.owners.back(), now);
         list->crl = file;
-        if (known.findings && known.findings->until > now &&
-            !is_of_the_future(known.findings->from, now)) {
+        if (known.former_list && known.former_list->crl == file) {
+            take_former(*list, *known.former_list);
+        } else if (known.findings) {
             list->validators = known.findings->validators;
             list->from = known.findings->from;
             list->until = known.findings->until;
             list->by_serial = std::move(known.findings->by_serial);
-            list->next_run = refresh_at(*list, now);
+        }
+        if (list->until > now && !is_of_the_future(list->from, now)) {
+            list->due = refresh_at(*list, now);
+            list->next_run = next_run_of(*list, now);
+        } else {
+            list->validators = {};
+            list->from = list->until = {};
+            list->by_serial.clear();
+            list->is_saved = true;
         }
     }
     item.list = list;
@@ -297,6 +334,7 @@ void Stapler::drop(const std::shared_ptr<Owner>& owner, const Digest& digest) {
 void Stapler::forget_responder(Item& item) {
     queue_.erase(item.responder);
     item.responder = nullptr;
+    item.unsaved.reset();
 }
 
 void Stapler::forget_list(Item& item) {
@@ -349,6 +387,8 @@ void Stapler::take_finding(Item& item, const Question& list) {
     item.status = is_revoked ? CertificateStatus::Revoked : CertificateStatus::Good;
     item.from = list.from;
     item.until = list.until;
+    item.revoked_at.reset();
+    item.reason.clear();
     if (!is_revoked) return;
     item.revoked_at = at->second->revoked_at;
     item.reason = at->second->reason;
@@ -443,7 +483,7 @@ std::optional<base::Time> Stapler::next_due() const {
 // ---- threads
 
 void Stapler::start() {
-    base::check(threads_.empty());
+    if (!threads_.empty()) return;
     for (int i = 0; i < parallel_max; ++i) {
         threads_.emplace_back([this, i] {
             if (i == 0) remove_old();
@@ -509,61 +549,6 @@ size_t Stapler::run_due() {
         ++asked;
     }
     return asked;
-}
-
-// ---- what is told
-
-StapleReport Stapler::report_of(const Item& item) const {
-    const Question* question = item.responder ? item.responder.get() : item.list.get();
-    if (item.list && item.status == CertificateStatus::Revoked) {
-        const auto at = item.list->by_serial.find(item.certificate->serial);
-        if (at != item.list->by_serial.end() && at->second) question = item.list.get();
-    }
-    StapleReport report{.status = std::string(certificate_status_name(item.status)),
-                        .from = {},
-                        .until = {},
-                        .url = question->url,
-                        .is_crl = !question->crl.empty(),
-                        .is_stapled = item.is_stapled,
-                        .refresh_at = question->next_run,
-                        .revoked_at = item.revoked_at,
-                        .reason = item.reason,
-                        .last_success = question->last_success};
-    // What is out of date says nothing any more.
-    if (item.status != CertificateStatus::Unknown && item.until > clock_.now()) {
-        report.from = item.from;
-        report.until = item.until;
-    } else if (item.status != CertificateStatus::Revoked) {
-        report.status = certificate_status_name(CertificateStatus::Unknown);
-    }
-    Job job;
-    job.name = item.owners.front()->domain.name;
-    job.errors = question->errors;
-    job.last = question->last;
-    job.finished = question->errors == 0;
-    job.next_run = question->next_run;
-    report.renewal = std::move(job);
-    return report;
-}
-
-std::optional<StapleReport> Stapler::report(const tls::Certificate& certificate) const {
-    const std::lock_guard lock(mutex_);
-    const auto at = items_.find(certificate.sha256);
-    if (at == items_.end() || (!at->second.responder && !at->second.list)) return std::nullopt;
-    return report_of(at->second);
-}
-
-std::vector<StapleRow> Stapler::rows() const {
-    std::vector<StapleRow> rows;
-    const std::lock_guard lock(mutex_);
-    for (const auto& [domain, digests] : watched_) {
-        for (const Digest& digest : digests) {
-            const Item& item = items_.at(digest);
-            if (!item.responder && !item.list) continue;
-            rows.push_back({domain, item.certificate, report_of(item)});
-        }
-    }
-    return rows;
 }
 
 }  // namespace md

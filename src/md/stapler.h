@@ -76,8 +76,8 @@ class Stapler final : public StapleSource {
 
     std::shared_ptr<const tls::Staple> staple_of(const tls::Certificate& certificate) override;
 
-    /// Starts the threads; the first removes old answers from the store. Call stop() before the
-    /// end.
+    /// Starts the threads if they do not run; the first removes old answers from the store: call it
+    /// when all that is in use is watched. Call stop() before the end.
     void start();
     /// Ends them: what is under way gives up within a second.
     void stop();
@@ -113,7 +113,8 @@ class Stapler final : public StapleSource {
         base::Time next_run{};
         size_t number = 0;
         bool is_running = false;
-        bool is_saved = true;  // what came last is in the store
+        base::Time due{};      // when it is asked again, unless it fails
+        bool is_saved = true;  // what came last is in the store; if not, next_run is to try again
         int errors = 0;
         Problem last{0, {}, {}, {}, {}};
         std::optional<base::Time> last_success;
@@ -139,6 +140,12 @@ class Stapler final : public StapleSource {
         std::string reason;
         bool is_revocation_told = false;
         std::shared_ptr<const tls::Staple> staple;
+        std::optional<OcspAnswer> unsaved;  // what the disk did not take
+    };
+    /// An answer that is in memory.
+    struct Obtained {
+        OcspAnswer answer;
+        bool is_saved = true;
     };
     struct Sooner {
         bool operator()(const std::shared_ptr<Question>& a,
@@ -150,12 +157,14 @@ class Stapler final : public StapleSource {
     /// What the store has of a certificate before it is watched.
     struct Known {
         std::shared_ptr<const tls::Certificate> certificate;
-        std::optional<OcspAnswer> answer = {};
+        std::optional<Obtained> answer = {};
         std::string crl_url = {};
         std::optional<CrlFindings> findings = {};
         // Of the process before, or of other settings.
         std::optional<base::Time> responder_pause = {};
         std::optional<base::Time> list_pause = {};
+        // As it is in memory, under the settings before.
+        std::shared_ptr<Question> former_list = {};
     };
     /// Who is asked about a certificate, and whether the answer is stapled.
     struct Plan {
@@ -169,22 +178,25 @@ class Stapler final : public StapleSource {
     Pauses load_pauses(const std::string& owner, bool is_change) const;
     Known look_up(const Domain& domain, const std::shared_ptr<const tls::Certificate>& certificate,
                   const Pauses& pauses);
-    std::optional<OcspAnswer> answer_in_memory(const tls::Certificate& certificate) const;
+    std::optional<Obtained> answer_in_memory(const tls::Certificate& certificate) const;
     std::optional<OcspAnswer> stored_answer(const std::string& owner,
                                             const tls::Certificate& certificate) const;
 
     // The table, all with the mutex.
     void add(const std::shared_ptr<Owner>& owner, Known known);
     void add_responder(Item& item, const Plan& plan, const Known& known);
+    void take_known(Item& item, const Obtained& known);
     void add_list(Item& item, Known known);
     void drop(const std::shared_ptr<Owner>& owner, const Digest& digest);
     void forget_responder(Item& item);
     void forget_list(Item& item);
     static void take_answer(Item& item, const OcspAnswer& answer);
+    static void take_former(Question& list, const Question& former);
     static void take_finding(Item& item, const Question& list);
     std::shared_ptr<Question> make_question(std::string url, const std::shared_ptr<Owner>& owner,
                                             base::Time when);
     void give_back(const std::shared_ptr<Question>& question, base::Time when);
+    static base::Time next_run_of(const Question& question, base::Time now);
     std::shared_ptr<Question> take_due(base::Time now);
     base::Time refresh_at(const Question& question, base::Time now);
     base::Time after_failure(const Question& question, base::Time now);
@@ -210,7 +222,8 @@ class Stapler final : public StapleSource {
     Outcome<void> ask_responder(const Asked& asked, Transport& transport);
     Outcome<void> read_list(const Asked& asked, Transport& transport);
     void finish(const Asked& asked, const Outcome<void>& outcome);
-    void note_saved(const Asked& asked, std::string_view what, const Outcome<void>& saved);
+    bool save_again(const Asked& asked);
+    void note_saved(const Asked& asked, const OcspAnswer* answer, const Outcome<void>& saved);
     void tell_job(const Asked& asked, const Outcome<void>& outcome);
     void note_pause(const Domain& domain, const tls::Certificate& certificate, base::Time until);
     void tell_listeners(const Asked& asked);
@@ -230,10 +243,10 @@ class Stapler final : public StapleSource {
     std::map<std::string, std::shared_ptr<Owner>> owners_;
     std::map<std::string, std::vector<Digest>> watched_;  // by owner
     std::unordered_map<Digest, Item, DigestHash> items_;
-    std::map<std::string, std::shared_ptr<Question>> lists_;       // CRLs, by their file's name
-    std::set<std::shared_ptr<Question>, Sooner> queue_;            // those that no thread works on
-    std::unordered_map<Digest, OcspAnswer, DigestHash> obtained_;  // for watch()
-    std::unordered_map<Digest, base::Time, DigestHash> pauses_;    // that obtain() was asked for
+    std::map<std::string, std::shared_ptr<Question>> lists_;     // CRLs, by their file's name
+    std::set<std::shared_ptr<Question>, Sooner> queue_;          // those that no thread works on
+    std::unordered_map<Digest, Obtained, DigestHash> obtained_;  // for watch()
+    std::unordered_map<Digest, base::Time, DigestHash> pauses_;  // that obtain() was asked for
     size_t questions_made_ = 0;
     std::set<Transport*> transports_;  // to cancel
     std::vector<std::thread> threads_;

@@ -18,7 +18,7 @@ using std::chrono::seconds;
 /// When the renew window is open already after an answer (mod_md.md 6.4).
 constexpr base::Duration again_max = hours{1};
 constexpr base::Duration again_min = seconds{10};
-/// What the disk did not take would be gone with this process: until then another one is fetched.
+/// What the disk did not take would be gone with this process.
 constexpr base::Duration unsaved_again = hours{1};
 
 }  // namespace
@@ -40,12 +40,12 @@ Outcome<void> Stapler::obtain(const Domain& domain,
         const Item* item = item_of(*certificate);
         if (item != nullptr && item->staple && item->until > now) return {};
         const auto at = obtained_.find(certificate->sha256);
-        if (at != obtained_.end() && at->second.until > now) return {};
+        if (at != obtained_.end() && at->second.answer.until > now) return {};
     }
     auto stored = load_staple(store_, domain.name, *certificate, *question, now);
-    std::optional<OcspAnswer> answer;
+    std::optional<Obtained> answer;
     if (stored && *stored && (*stored)->status == CertificateStatus::Good) {
-        answer = std::move(**stored);
+        answer = Obtained{std::move(**stored)};
     } else {
         const std::unique_ptr<Transport> transport = transport_factory_();
         {
@@ -79,14 +79,13 @@ Outcome<void> Stapler::obtain(const Domain& domain,
             problem.type = "certificate-revoked";
             return problem;
         }
-        if (auto saved = save_staple(store_, domain.name, *certificate, *given); !saved) {
-            base::log_warn("md", domain.name, "{}", saved.error().message());
-        }
-        answer = std::move(*given);
+        auto saved = save_staple(store_, domain.name, *certificate, *given);
+        if (!saved) base::log_warn("md", domain.name, "{}", saved.error().message());
+        answer = Obtained{std::move(*given), saved.ok()};
     }
     const std::lock_guard lock(mutex_);
     // Of sets that were never served.
-    std::erase_if(obtained_, [&](const auto& one) { return one.second.until <= now; });
+    std::erase_if(obtained_, [&](const auto& one) { return one.second.answer.until <= now; });
     obtained_.insert_or_assign(certificate->sha256, std::move(*answer));
     return {};
 }
@@ -134,6 +133,7 @@ void Stapler::ask(const std::shared_ptr<Question>& question, Transport& transpor
         if (!is_of_the_future(question->from, clock_.now())) asked.from = question->from;
         asked.by_serial = question->by_serial;
     }
+    if (save_again(asked)) return;
     Outcome<void> outcome;
     try {
         outcome =
@@ -165,8 +165,7 @@ Outcome<void> Stapler::ask_responder(const Asked& asked, Transport& transport) {
         asked.question->from = answer->from;
         asked.question->until = answer->until;
     }
-    note_saved(asked, "the OCSP answer",
-               save_staple(store_, asked.domain.name, *certificate, *answer));
+    note_saved(asked, &*answer, save_staple(store_, asked.domain.name, *certificate, *answer));
     return {};
 }
 
@@ -219,19 +218,58 @@ Outcome<void> Stapler::read_list(const Asked& asked, Transport& transport) {
             if (item != nullptr && item->list == asked.question) take_finding(*item, question);
         }
     }
-    note_saved(asked, "what the CRL says",
+    note_saved(asked, nullptr,
                save_crl_findings(store_, asked.question->crl, asked.question->url, findings));
     return {};
 }
 
-void Stapler::note_saved(const Asked& asked, std::string_view what, const Outcome<void>& saved) {
+/// Nobody is asked for what the disk did not take: it is saved from memory as soon as that is
+/// possible, until another answer is due anyway. False: that is the case.
+bool Stapler::save_again(const Asked& asked) {
+    Question& question = *asked.question;
+    const base::Time now = clock_.now();
+    std::optional<OcspAnswer> answer;
+    CrlFindings findings;
+    {
+        const std::lock_guard lock(mutex_);
+        if (question.is_saved || question.errors > 0 || question.due <= now) return false;
+        if (question.crl.empty()) {
+            const Item* item = item_of(*asked.certificates.front());
+            if (item == nullptr || !item->unsaved) return false;
+            answer = item->unsaved;
+        } else {
+            findings = {question.validators, question.from, question.until, question.by_serial};
+        }
+    }
+    if (answer) {
+        note_saved(asked, &*answer,
+                   save_staple(store_, asked.domain.name, *asked.certificates.front(), *answer));
+    } else {
+        note_saved(asked, nullptr, save_crl_findings(store_, question.crl, question.url, findings));
+    }
+    const std::lock_guard lock(mutex_);
+    give_back(asked.question, next_run_of(question, now));
+    return true;
+}
+
+void Stapler::note_saved(const Asked& asked, const OcspAnswer* answer, const Outcome<void>& saved) {
     if (!saved) {
-        base::log_warn("md", asked.domain.name, "{} is not saved: {}; it is fetched again in {}",
-                       what, saved.error().message(), base::format_duration(unsaved_again));
+        base::log_warn("md", asked.domain.name, "{} is not saved: {}; tried again in {}",
+                       answer != nullptr ? "the OCSP answer" : "what the CRL says",
+                       saved.error().message(), base::format_duration(unsaved_again));
     }
     const std::lock_guard lock(mutex_);
     asked.question->is_saved = saved.ok();
-    if (!saved) asked.question->validators = {};  // of a CRL: "unchanged" would save nothing
+    Item* item = answer != nullptr ? item_of(*asked.certificates.front()) : nullptr;
+    if (item == nullptr || item->responder != asked.question) return;
+    item->unsaved.reset();
+    if (!saved) item->unsaved = *answer;
+}
+
+/// Of one that has just been answered.
+base::Time Stapler::next_run_of(const Question& question, base::Time now) {
+    return question.is_saved ? question.due
+                             : std::min<base::Time>(question.due, now + unsaved_again);
 }
 
 void Stapler::finish(const Asked& asked, const Outcome<void>& outcome) {
@@ -250,7 +288,8 @@ void Stapler::finish(const Asked& asked, const Outcome<void>& outcome) {
                 next = now +
                        std::clamp<base::Duration>((question.until - now) / 2, again_min, again_max);
             }
-            if (!question.is_saved) next = std::min<base::Time>(next, now + unsaved_again);
+            question.due = next;
+            next = next_run_of(question, now);
         } else {
             question.errors = std::min(question.errors + 1, 1'000'000);
             question.last = outcome.error();

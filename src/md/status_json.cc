@@ -46,7 +46,7 @@ Json staple_json(const StapleReport& staple) {
     if (staple.renewal) json["renewal"] = job_to_json_value(*staple.renewal, false);
     // Ours: mod_md has no more than the above.
     json[staple.is_crl ? "crl" : "responder"] = staple.url;
-    json["stapled"] = staple.is_stapled;
+    json["stapled"] = staple.has_staple;
     if (staple.refresh_at) json["refresh-at"] = base::format_http_date(*staple.refresh_at);
     if (staple.last_success) json["answered"] = base::format_http_date(*staple.last_success);
     if (staple.revoked_at) json["revoked-at"] = base::format_http_date(*staple.revoked_at);

@@ -22,7 +22,8 @@ struct StapleReport {
     std::optional<base::Time> until;  // … until then it holds
     std::string url;                  // who is asked
     bool is_crl = false;              // url is that of a CRL
-    bool is_stapled = false;          // the answer is one that clients are given
+    bool is_stapled = false;          // clients are to be given the answer
+    bool has_staple = false;          // … and there is a good one
     std::optional<base::Time> refresh_at;
     std::optional<base::Time> revoked_at;
     std::string reason;                        // of the revocation, or ""

@@ -142,7 +142,7 @@ def test_a_must_staple_certificate_without_a_staple_at_the_start_is_served_and_t
     front.stop()
     responder.down()
     shutil.rmtree(front.store / "ocsp")
-    front.start()
+    front.restart(md={"retry_delay": "1h"})
     assert front.get(host="one.test", roots=ca.root).status == 200
     assert staple(front.https, "one.test")[0] is None
     wait_until(lambda: "refused" in error_of(front), f"the error; log:\n{front.log}")
@@ -472,6 +472,27 @@ def test_old_answers_that_nobody_uses_leave_the_store_at_a_start(stapled, respon
     front.restart(md={"stapling_keep_response": "7d"})
     assert staple(front.https, "one.test")[0] == "good"
     assert len(responder.requests) == requests and used.exists()
+
+
+def test_a_reload_that_brings_the_first_domain_finds_its_old_answer(stapled, responder, backend,
+                                                                    site):
+    _, front = stapled()
+    used, = front.store.glob("ocsp/one.test/ocsp-*.json")
+    former = used.with_name(f"ocsp-{'0' * 40}.json")
+    former.write_bytes(used.read_bytes())
+    sites = list(front.document["site"])
+    # Nothing of it is managed or stapled: the store is not even opened.
+    front.restart(sites=[site(backend)],
+                  md={"stapling_keep_response": "30s", "staple_others": False})
+    responder.down()
+    for answer in (used, former):
+        os.utime(answer, (time.time() - 60,) * 2)
+    front.document["site"] = sites
+    front.write_config()
+    front.send_signal(signal.SIGHUP)
+    wait_for_staple(front.https, "one.test", f"the staple; log:\n{front.log}")
+    wait_until(lambda: not former.exists(), "the end of what nobody uses")
+    assert used.exists()
 
 
 def test_without_a_responder_nothing_is_said(acme, backend):

@@ -47,9 +47,8 @@
 //  13. Questions a day: two series of failures (15 × 2, as in 4); near an answer's end half of what
 //      is left, ten minutes at least, from ten days on (14); an answer that is old already when it
 //      is given is asked for anew after half of what is left, an hour at most and ten seconds at
-//      least, and one that the disk did not take after an hour: 24 in a day, and
-//      log2(3600 / 10) + 10 in the last hour. Makes 86. Without a staple that it must have, one in
-//      five minutes more. Starts and the like make a series begin anew.
+//      least: 24 in a day, and log2(3600 / 10) + 10 in the last hour. Makes 86. Without a staple
+//      that it must have, one in five minutes more. Starts and the like make a series begin anew.
 //  14. A certificate that was revoked is replaced within the 74 hours of rule 7, by one that has
 //      another key, and is not served beside one that was not revoked (revocation_check not off).
 //  15. Files in ocsp/: one for each certificate that was served at the last start or made since,

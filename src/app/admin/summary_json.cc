@@ -19,7 +19,8 @@ Json staple_json(const md::StapleReport& report) {
               {"until", json_time(report.until)},
               {"source", report.is_crl ? "crl" : "ocsp"},
               {"url", report.url},
-              {"stapled", report.is_stapled},
+              {"stapling", report.is_stapled},
+              {"stapled", report.has_staple},
               {"next_refresh", json_time(report.refresh_at)},
               {"last_answer", json_time(report.last_success)},
               {"errors", 0},
@@ -98,7 +99,8 @@ md::StapleReport staple_from(const Json& json) {
     report.until = time_at(json, "until");
     report.url = value_at<std::string>(json, "url");
     report.is_crl = value_at<std::string>(json, "source") == "crl";
-    report.is_stapled = value_at<bool>(json, "stapled");
+    report.is_stapled = value_at<bool>(json, "stapling");
+    report.has_staple = value_at<bool>(json, "stapled");
     report.refresh_at = time_at(json, "next_refresh");
     report.last_success = time_at(json, "last_answer");
     if (const int errors = value_at<int>(json, "errors"); errors > 0) {

@@ -135,12 +135,11 @@ void add_staple(std::string& out, const md::StapleReport& report, base::Time now
         text += fmt::format(", since {}, until {} ({})", minute(*report.from),
                             minute(*report.until), relative_time(*report.until, now));
     }
-    const bool has_staple = report.status == "good" && report.until;
     text += fmt::format("; {}", report.is_crl        ? "by its CRL"
                                 : !report.is_stapled ? "not stapled"
-                                : has_staple         ? "stapled"
+                                : report.has_staple  ? "stapled"
                                                      : "nothing to staple");
-    const bool is_bad = report.status == "revoked" || (report.is_stapled && !has_staple);
+    const bool is_bad = report.status == "revoked" || (report.is_stapled && !report.has_staple);
     add_fact(out, report.is_crl ? "CRL" : "OCSP", text, look, is_bad ? Paint::Bad : Paint::None);
     text = printable(report.url);
     if (report.refresh_at) {

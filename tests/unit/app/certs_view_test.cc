@@ -150,6 +150,7 @@ TEST_CASE("what a CA says of a certificate, to the letter") {
                                    .url = "http://ocsp.example.net/a",
                                    .is_crl = false,
                                    .is_stapled = true,
+                                   .has_staple = true,
                                    .refresh_at = now + 4 * 24h,
                                    .revoked_at = {},
                                    .reason = {},
@@ -181,6 +182,7 @@ TEST_CASE("what a CA says of a certificate, to the letter") {
 )"},
         {[](R& r) {
              r.status = "unknown", r.from.reset(), r.until.reset();
+             r.has_staple = false;
              r.refresh_at = now + 10min;
              r.renewal->errors = 3;
              r.renewal->last = md::make_problem(EIO, "http://ocsp.example.net/a says\x1b[31m no");
@@ -209,7 +211,7 @@ TEST_CASE("what a CA says of a certificate, to the letter") {
         md::StapleReport& report = *domain.certificates[0].staple;
         report.status = status;
         report.is_stapled = is_stapled;
-        if (!has_answer) report.until.reset();
+        report.has_staple = has_answer && is_stapled;
         const std::string text = app::render_domain(domain, now, {.colour = true});
         return text.find(fmt::format("\x1b[31m{}", status)) != std::string::npos;
     };

@@ -60,6 +60,7 @@ TEST_CASE("md-status: one object, byte for byte (mod_md.md 7.1)") {
     staple.until = noon + std::chrono::hours{24 * 7};
     staple.url = "http://ocsp.example.net";
     staple.is_stapled = true;
+    staple.has_staple = true;
     status.served = {{"P-256", served, staple}};
     status.staged = {{"P-256", staged, {}}};
     status.renew_at = at("2026-12-04T17:12:00Z");
