@@ -146,7 +146,11 @@ base::Time Engine::renew(Visit& visit, Transport& transport, bool requested) {
         return clock_.now() +
                wait_before_end(check_delay(settings_.check_interval, random_), served_left(visit));
     }
-    base::log_info("md", domain.name, "renewal begins{}", requested ? ", as asked for" : "");
+    const bool is_urgent = revoked_due_at(visit, clock_.now()) != base::Time::max();
+    base::log_info("md", domain.name, "renewal begins{}",
+                   is_urgent   ? ", since a certificate in use was revoked"
+                   : requested ? ", as asked for"
+                               : "");
     job.last_run = clock_.now();
     job.finished = false;
     job.notified = false;

@@ -397,7 +397,7 @@ def test_must_staple_makes_a_new_certificate_and_no_storm_if_the_ca_ignores_it(a
     assert front.status("one.test")["must-staple"] is True
     # Pebble does not know it: said, and asked for again the next day.
     wait_until(lambda: "next-run" in renewal(front, "one.test"), "rest")
-    assert "and the CA's certificate has it off" in front.log
+    front.process.wait_for_log("and the CA's certificate has it off")
     state = front.status("one.test")
     assert state["state"] == 1 and "must-staple" in state["state-descr"]
     front.restart()

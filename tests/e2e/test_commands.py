@@ -279,8 +279,8 @@ while words[0].startswith("challenge-setup:tls-alpn-01"):
     ca, front = acme([managed(backend, "one.test")],
                      md={"message_cmd": [str(message)], "command_timeout": "1s"})
     wait_for_certificate(front, ca, "one.test")  # by the next challenge type
-    assert "did not end within 1s and was killed" in front.log
-    assert "http-01 is set up for one.test" in front.log
+    front.process.wait_for_log("did not end within 1s and was killed")
+    front.process.wait_for_log("http-01 is set up for one.test")
 
 
 def is_running(pid):

@@ -62,7 +62,7 @@ def test_addresses_are_certified_by_one_challenge_type_alone(acme, backend, chal
     certificate = shown_certificate(front, "::1")
     assert alternative_names(certificate) == (sorted(ADDRESSES), [])
     for address in ADDRESSES:
-        assert f"{challenge} is set up for {address}" in front.log
+        front.process.wait_for_log(f"{challenge} is set up for {address}")
     assert front.status("127.0.0.1")["domains"] == list(ADDRESSES)
     assert all("acme-challenge" not in request.target for request in backend.requests)
 

@@ -159,7 +159,7 @@ def test_a_damaged_record_of_a_domain_costs_nothing(kept, on_copy, file, how):
     if how != "missing" and file != "ari.json":  # that is only the CA's advice, asked for again
         aside = list((front.store / LIVE).glob(f"{file}.bad-*"))
         assert len(aside) == 1, front.log
-        assert f"{LIVE}/{file} is set aside" in front.log
+        front.process.wait_for_log(f"{LIVE}/{file} is set aside")
     assert json.loads((front.store / LIVE / "md.json").read_text())["domains"] == ["one.test"]
     assert "renewal" not in state
 
@@ -212,7 +212,7 @@ def test_another_secret_costs_the_account_and_nothing_that_is_served(kept, on_co
     accounts = contents(front.store / "accounts")
     assert kept.is_good(front) and kept.serial(front) == kept.live
     if how == "missing":
-        assert "md_store.json is missing and made anew" in front.log
+        front.process.wait_for_log("md_store.json is missing and made anew")
     wake(front, sites=[managed(kept.backend, "one.test", "new.test"),
                        managed(kept.backend, "two.test")])
     wait_for_certificate(front, kept.ca, "new.test")
