@@ -3,7 +3,6 @@
 #include <cerrno>
 
 #include "base/log.h"
-#include "net/listener.h"
 #include "net/stream_table.h"
 
 namespace net {
@@ -39,13 +38,10 @@ Acceptor::Acceptor(EventLoop& loop, uint32_t connections_max)
 Acceptor::~Acceptor() = default;
 
 base::Status Acceptor::add(int fd, AcceptHandler& handler) {
-    base::UniqueFd owned(fd);
-    int listening = 0;
-    socklen_t length = sizeof listening;
-    if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) != 0) {
-        return base::system_error(errno, "listener");
+    kernel::Descriptor owned(fd);
+    if (!kernel::is_listening(fd)) {
+        return base::system_error(EINVAL, "listener: not a listening socket");
     }
-    if (listening == 0) return base::system_error(EINVAL, "listener: not a listening socket");
 
     uint32_t slot = 0;
     while (slot < listeners_.size() && (listeners_[slot].fd || listeners_[slot].armed)) ++slot;
@@ -53,7 +49,7 @@ base::Status Acceptor::add(int fd, AcceptHandler& handler) {
     listeners_[slot].fd = std::move(owned);
     listeners_[slot].handler = &handler;
     listeners_[slot].mode =
-        can_multishot(family_of(fd)) ? ReceiveMode::Multishot : ReceiveMode::OneShot;
+        can_multishot(kernel::family_of(fd)) ? ReceiveMode::Multishot : ReceiveMode::OneShot;
     arm(slot);
     return {};
 }
@@ -85,7 +81,7 @@ void Acceptor::on_completion(uint32_t slot, const Completion& completion) {
     base::check(slot < listeners_.size());
     if (!completion.more()) listeners_[slot].armed = false;
     if (completion.result >= 0) {
-        base::UniqueFd fd(completion.result);
+        kernel::Descriptor fd(completion.result);
         if (full_) {
             parked_.push_back({std::move(fd), slot});
         } else {
@@ -97,7 +93,7 @@ void Acceptor::on_completion(uint32_t slot, const Completion& completion) {
     arm(slot);  // if the kernel ended it (faults.md PR-08)
 }
 
-void Acceptor::welcome(uint32_t slot, base::UniqueFd fd) {
+void Acceptor::welcome(uint32_t slot, kernel::Descriptor fd) {
     Stream& stream = loop_.table_->take();
     stream.open(fd.release(), Stream::State::Open, nullptr, listeners_[slot].mode,
                 BufferKind::Small);

@@ -12,8 +12,8 @@
 #include <memory>
 #include <vector>
 
-#include "base/unique_fd.h"
 #include "net/event_loop.h"
+#include "net/kernel.h"
 
 namespace net {
 
@@ -35,19 +35,19 @@ class Acceptor {
 
   private:
     struct Listener {
-        base::UniqueFd fd;  // none: closed
+        kernel::Descriptor fd;  // none: closed
         AcceptHandler* handler = nullptr;
         ReceiveMode mode = ReceiveMode::Multishot;
         bool armed = false;
     };
     struct Parked {
-        base::UniqueFd fd;
+        kernel::Descriptor fd;
         uint32_t slot;
     };
 
     void arm(uint32_t slot);
     void arm_all();
-    void welcome(uint32_t slot, base::UniqueFd fd);
+    void welcome(uint32_t slot, kernel::Descriptor fd);
     /// The limit is reached: nobody is accepted for now.
     void hold_off();
     void accept_failed(uint32_t slot, int result);

@@ -1,16 +1,11 @@
 #include "net/event_loop.h"
 
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <unistd.h>
-
 #include <cerrno>
-#include <ctime>
 #include <mutex>
 
 #include "base/log.h"
 #include "net/acceptor.h"
+#include "net/kernel.h"
 #include "net/stream_parts.h"
 #include "net/stream_table.h"
 
@@ -26,12 +21,6 @@ constexpr int work_rounds = 4;
 constexpr uint64_t wait_limit_ms = 60'000;
 constexpr uint64_t retry_delay_ms = 20;
 constexpr size_t idle_queues_max = 256;
-
-uint64_t monotonic_ms() {
-    timespec now{};
-    (void)::clock_gettime(CLOCK_MONOTONIC, &now);  // cannot fail for this clock
-    return static_cast<uint64_t>(now.tv_sec) * 1000 + static_cast<uint64_t>(now.tv_nsec) / 1000000;
-}
 
 /// Error::text is never freed: the few sentences that a failing start makes are kept.
 const char* keep_text(std::string text) {
@@ -55,7 +44,7 @@ size_t index(BufferKind kind) {
 
 EventLoop::EventLoop(const LoopOptions& options)
     : options_(options),
-      now_ms_(monotonic_ms()),
+      now_ms_(kernel::monotonic_ms()),
       chunks_(options.chunks_max, options.chunks_idle_max),
       timers_(now_ms_),
       groups_{BufferGroup(group_id(BufferKind::Small), options.small_buffers, small_buffer_bytes),
@@ -104,8 +93,8 @@ EventLoop::~EventLoop() {
         table_->for_each([&](Stream& stream) { count += stream.ops_ != 0; });
         return count;
     };
-    const uint64_t deadline = monotonic_ms() + 2000;
-    while (busy() > 0 && monotonic_ms() < deadline) {
+    const uint64_t deadline = kernel::monotonic_ms() + 2000;
+    while (busy() > 0 && kernel::monotonic_ms() < deadline) {
         ring_->submit_and_wait(10);
         drain_completions();
     }
@@ -140,7 +129,7 @@ void EventLoop::turn(uint64_t wait_ms) {
     base::check(!in_turn_);
     in_turn_ = true;
     ++counters_.turns;
-    now_ms_ = monotonic_ms();
+    now_ms_ = kernel::monotonic_ms();
     // Before the completions, whose handlers arm timers; what is due fires after them, so that
     // bytes that came in time count.
     timers_.observe(now_ms_);
@@ -343,13 +332,8 @@ void EventLoop::close_listeners() {
 base::Result<Stream*> EventLoop::connect(const Address& address, uint64_t timeout_ms,
                                          StreamHandler& handler, ReceiveMode mode,
                                          BufferKind buffers) {
-    const int fd = ::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return base::system_error(errno, "socket");
-    if (!address.is_unix()) {
-        const int on = 1;
-        // Without it requests are late, not wrong.
-        (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    }
+    const int fd = kernel::open_socket(address.family());
+    if (fd < 0) return base::system_error(fd, "socket");
     if (!can_multishot(address.family())) mode = ReceiveMode::OneShot;
     Stream& stream = table_->take();
     stream.open(fd, Stream::State::Connecting, &handler, mode, buffers);
@@ -358,7 +342,7 @@ base::Result<Stream*> EventLoop::connect(const Address& address, uint64_t timeou
 }
 
 Stream& EventLoop::adopt(int fd, StreamHandler& handler, ReceiveMode mode, BufferKind buffers) {
-    if (!can_multishot(family_of(fd))) mode = ReceiveMode::OneShot;
+    if (!can_multishot(kernel::family_of(fd))) mode = ReceiveMode::OneShot;
     Stream& stream = table_->take();
     stream.open(fd, Stream::State::Open, &handler, mode, buffers);
     stream.arm_receive();

@@ -14,6 +14,7 @@
 
 #include "base/result.h"
 #include "net/address.h"
+#include "net/buffer_group.h"
 #include "net/buffer_pool.h"
 #include "net/mailbox.h"
 #include "net/ring.h"

@@ -1,8 +1,5 @@
 #include "net/mailbox.h"
 
-#include <sys/eventfd.h>
-
-#include <cerrno>
 #include <system_error>
 
 namespace net {
@@ -12,8 +9,10 @@ struct Mailbox::Message {
     Message* next = nullptr;
 };
 
-Mailbox::Mailbox() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-    if (!event_) throw std::system_error(errno, std::generic_category(), "eventfd");
+Mailbox::Mailbox() {
+    const int fd = kernel::open_event();
+    if (fd < 0) throw std::system_error(-fd, std::generic_category(), "eventfd");
+    event_.reset(fd);
 }
 
 Mailbox::~Mailbox() {
@@ -33,16 +32,13 @@ void Mailbox::post(std::function<void()> work) {
     // From here on `message` is the loop's. Only who found the list empty wakes it: until the loop
     // drains, one wake is enough for all.
     if (before != nullptr) return;
-    const uint64_t one = 1;
-    // Fails only with the counter at its limit, which wakes just as well.
-    (void)!::write(event_.fd(), &one, sizeof one);
+    kernel::signal_event(event_.fd());
 }
 
 void Mailbox::drain() {
     // The counter first: who posts after this finds either the list non-empty and is taken below,
     // or empty and wakes us again.
-    uint64_t count = 0;
-    (void)!::read(event_.fd(), &count, sizeof count);
+    kernel::clear_event(event_.fd());
     Message* newest = head_.exchange(nullptr, std::memory_order_acquire);
     Message* oldest = nullptr;
     while (newest != nullptr) {

@@ -5,7 +5,7 @@
 #include <atomic>
 #include <functional>
 
-#include "base/unique_fd.h"
+#include "net/kernel.h"
 
 namespace net {
 
@@ -26,7 +26,7 @@ class Mailbox {
   private:
     struct Message;
     std::atomic<Message*> head_{nullptr};
-    base::UniqueFd event_;
+    kernel::Descriptor event_;
 };
 
 }  // namespace net

@@ -1,7 +1,6 @@
 #include "net/ring.h"
 
 #include <liburing.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -53,17 +52,6 @@ int restrict_ring(io_uring& ring) {
 
 }  // namespace
 
-bool can_multishot(int family) {
-    return family != AF_UNIX;
-}
-
-int family_of(int fd) {
-    int family = AF_UNSPEC;
-    socklen_t length = sizeof family;
-    (void)::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length);  // not a socket: AF_UNSPEC
-    return family;
-}
-
 std::string refused_setup_flag() {
     struct Flag {
         unsigned flags;  // with those that it needs
@@ -88,40 +76,50 @@ std::string refused_setup_flag() {
     return {};
 }
 
-Ring::Ring() : ring_(std::make_unique<io_uring>()) {}
+struct Ring::Kernel {
+    ~Kernel() {
+        if (created) io_uring_queue_exit(&ring);
+    }
+    /// The system call. 0, or the negative errno of what could not be done now.
+    int enter(uint32_t wait_count, uint64_t wait_ms);
+
+    io_uring ring{};
+    bool created = false;
+};
+
+Ring::Ring(std::unique_ptr<Kernel> kernel) : kernel_(std::move(kernel)) {}
 
 base::Result<std::unique_ptr<Ring>> Ring::create(uint32_t sq_entries, uint32_t cq_entries) {
-    std::unique_ptr<Ring> ring(new Ring);
+    auto kernel = std::make_unique<Kernel>();
+    io_uring& uring = kernel->ring;
     io_uring_params params{};
     params.flags = setup_flags;
     params.cq_entries = cq_entries;
-    if (const int r = io_uring_queue_init_params(sq_entries, ring->ring_.get(), &params); r < 0) {
+    if (const int r = io_uring_queue_init_params(sq_entries, &uring, &params); r < 0) {
         return base::system_error(r, "io_uring_setup");
     }
-    ring->created_ = true;
-    if (const int r = restrict_ring(*ring->ring_); r < 0) {
+    kernel->created = true;
+    if (const int r = restrict_ring(uring); r < 0) {
         return base::system_error(r, "io_uring restrictions");
     }
     // Saves looking up the descriptor at each call. The kernel has 16 places per thread: without
     // one the ring works all the same.
-    (void)io_uring_register_ring_fd(ring->ring_.get());
-    io_uring_sq& sq = ring->ring_->sq;
+    (void)io_uring_register_ring_fd(&uring);
+    io_uring_sq& sq = uring.sq;
     for (unsigned i = 0; i < sq.ring_entries; ++i) sq.array[i] = i;
-    return ring;
+    return std::unique_ptr<Ring>(new Ring(std::move(kernel)));
 }
 
-Ring::~Ring() {
-    if (created_) io_uring_queue_exit(ring_.get());
-}
+Ring::~Ring() = default;
 
 base::Status Ring::enable() {
-    const int r = io_uring_register(static_cast<unsigned>(ring_->ring_fd),
+    const int r = io_uring_register(static_cast<unsigned>(kernel_->ring.ring_fd),
                                     IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
     return r < 0 ? base::Status(base::system_error(r, "io_uring enable")) : base::Status();
 }
 
-int Ring::enter(uint32_t wait_count, uint64_t wait_ms) {
-    io_uring_sq& sq = ring_->sq;
+int Ring::Kernel::enter(uint32_t wait_count, uint64_t wait_ms) {
+    io_uring_sq& sq = ring.sq;
     io_uring_smp_store_release(sq.ktail, sq.sqe_tail);
     sq.sqe_head = sq.sqe_tail;
     const unsigned to_submit = sq.sqe_tail - io_uring_smp_load_acquire(sq.khead);
@@ -132,9 +130,9 @@ int Ring::enter(uint32_t wait_count, uint64_t wait_ms) {
     io_uring_getevents_arg arg{};
     arg.ts = wait_count > 0 ? reinterpret_cast<uintptr_t>(&timeout) : 0;
     unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
-    if (ring_->enter_ring_fd != ring_->ring_fd) flags |= IORING_ENTER_REGISTERED_RING;
-    const int r = io_uring_enter2(static_cast<unsigned>(ring_->enter_ring_fd), to_submit,
-                                  wait_count, flags, reinterpret_cast<sigset_t*>(&arg), sizeof arg);
+    if (ring.enter_ring_fd != ring.ring_fd) flags |= IORING_ENTER_REGISTERED_RING;
+    const int r = io_uring_enter2(static_cast<unsigned>(ring.enter_ring_fd), to_submit, wait_count,
+                                  flags, reinterpret_cast<sigset_t*>(&arg), sizeof arg);
     if (r >= 0) return 0;
     switch (-r) {
         case ETIME:   // nothing happened in time
@@ -144,7 +142,6 @@ int Ring::enter(uint32_t wait_count, uint64_t wait_ms) {
         case EBUSY:  // completions have to be taken first
             return r;
         case EBADR:  // the kernel had no memory even for the list of what overflowed
-            ++overflows_;
             base::log_error("net", "", "the kernel lost completions for lack of memory");
             return r;
     }
@@ -153,15 +150,28 @@ int Ring::enter(uint32_t wait_count, uint64_t wait_ms) {
 }
 
 io_uring_sqe& Ring::next_entry() {
-    io_uring_sq& sq = ring_->sq;
+    io_uring_sq& sq = kernel_->ring.sq;
     for (int attempt = 0;; ++attempt) {
         if (sq.sqe_tail - io_uring_smp_load_acquire(sq.khead) < sq.ring_entries) [[likely]] {
             return sq.sqes[sq.sqe_tail++ & sq.ring_mask];
         }
         // The kernel copies each entry when it takes it, so that the whole queue is free after
         // this; unless memory is short, when only time helps.
-        if (enter(0, 0) < 0 && attempt > 0) ::usleep(1000);
+        if (kernel_->enter(0, 0) < 0 && attempt > 0) ::usleep(1000);
     }
+}
+
+base::Status Ring::register_buffers(uint16_t group, io_uring_buf* entries, uint32_t count) {
+    io_uring_buf_reg registration{};
+    registration.ring_addr = reinterpret_cast<uintptr_t>(entries);
+    registration.ring_entries = count;
+    registration.bgid = group;
+    const int r = io_uring_register_buf_ring(&kernel_->ring, &registration, 0);
+    return r < 0 ? base::Status(base::system_error(r, "io_uring buffers")) : base::Status();
+}
+
+void Ring::unregister_buffers(uint16_t group) {
+    (void)io_uring_unregister_buf_ring(&kernel_->ring, group);  // the ring ends next in any case
 }
 
 void Ring::accept_multishot(Tag tag, int fd) {
@@ -233,15 +243,16 @@ void Ring::close(int fd) {
 }
 
 void Ring::submit_and_wait(uint64_t wait_ms) {
-    (void)enter(wait_ms > 0 ? 1 : 0, wait_ms);  // what could not be done now is tried next turn
+    (void)kernel_->enter(wait_ms > 0 ? 1 : 0,
+                         wait_ms);  // what could not be done now is tried next turn
 }
 
 bool Ring::has_completions() const {
-    return io_uring_cq_ready(ring_.get()) > 0 || io_uring_cq_has_overflow(ring_.get());
+    return io_uring_cq_ready(&kernel_->ring) > 0 || io_uring_cq_has_overflow(&kernel_->ring);
 }
 
 size_t Ring::reap(std::span<Completion> out) {
-    io_uring_cq& cq = ring_->cq;
+    io_uring_cq& cq = kernel_->ring.cq;
     const unsigned head = *cq.khead;
     const unsigned ready = io_uring_smp_load_acquire(cq.ktail) - head;
     const unsigned count = std::min(ready, static_cast<unsigned>(out.size()));
@@ -250,75 +261,11 @@ size_t Ring::reap(std::span<Completion> out) {
         out[i] = {entry.user_data, entry.res, entry.flags};
     }
     if (count > 0) io_uring_smp_store_release(cq.khead, head + count);
-    if (ready <= count && io_uring_cq_has_overflow(ring_.get())) [[unlikely]] {
+    if (ready <= count && io_uring_cq_has_overflow(&kernel_->ring)) [[unlikely]] {
         ++overflows_;
-        (void)enter(0, 0);  // moves what overflowed into the queue
+        (void)kernel_->enter(0, 0);  // moves what overflowed into the queue
     }
     return count;
-}
-
-BufferGroup::BufferGroup(uint16_t id, uint32_t count, uint32_t bytes_each)
-    : id_(id), count_(count), bytes_each_(bytes_each) {
-    base::check(count > 0 && count <= 32768 && (count & (count - 1)) == 0);
-}
-
-BufferGroup::~BufferGroup() {
-    if (memory_ != nullptr) (void)::munmap(memory_, memory_bytes_);  // cannot fail: it is ours
-}
-
-base::Status BufferGroup::attach(Ring& ring) {
-    base::check(memory_ == nullptr);
-    constexpr size_t page = 4096;
-    const size_t entry_bytes = (count_ * sizeof(io_uring_buf) + page - 1) / page * page;
-    const size_t bytes = entry_bytes + size_t{count_} * bytes_each_;
-    void* memory =
-        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) return base::system_error(errno, "memory for buffers");
-    memory_ = memory;
-    memory_bytes_ = bytes;
-    entries_ = static_cast<io_uring_buf*>(memory_);
-    buffers_ = static_cast<uint8_t*>(memory_) + entry_bytes;
-
-    io_uring_buf_reg registration{};
-    registration.ring_addr = reinterpret_cast<uintptr_t>(entries_);
-    registration.ring_entries = count_;
-    registration.bgid = id_;
-    const int r = io_uring_register_buf_ring(ring.ring_.get(), &registration, 0);
-    if (r < 0) return base::system_error(r, "io_uring buffers");
-    for (; given_ < given_first(); ++given_) provide(static_cast<uint16_t>(given_));
-    return {};
-}
-
-uint32_t BufferGroup::given_first() const {
-    constexpr uint32_t hot_bytes = 512 * 1024;
-    return std::min(count_, std::clamp(hot_bytes / bytes_each_, uint32_t{4}, uint32_t{16}));
-}
-
-bool BufferGroup::grow() {
-    const uint32_t target = std::min(count_, 2 * given_);
-    if (given_ == target) return false;
-    for (; given_ < target; ++given_) provide(static_cast<uint16_t>(given_));
-    return true;
-}
-
-void BufferGroup::detach(Ring& ring) {
-    (void)io_uring_unregister_buf_ring(ring.ring_.get(), id_);  // the ring ends next in any case
-}
-
-void BufferGroup::provide(uint16_t buffer) {
-    io_uring_buf& entry = entries_[tail_ & (count_ - 1)];
-    entry.addr = reinterpret_cast<uintptr_t>(buffers_ + size_t{buffer} * bytes_each_);
-    entry.len = bytes_each_;
-    entry.bid = buffer;
-    ++tail_;
-    // The ring's tail lies in the reserved field of the first entry (struct io_uring_buf_ring).
-    io_uring_smp_store_release(&entries_[0].resv, tail_);
-}
-
-void BufferGroup::give_back(uint16_t buffer) {
-    base::check(buffer < count_);
-    provide(buffer);
-    ++returned_;
 }
 
 }  // namespace net

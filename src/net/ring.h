@@ -1,5 +1,5 @@
-// The kernel's side: one io_uring instance and the buffer groups that it picks from. ring.cc is the
-// only file that knows liburing; everything above speaks in tags and completions.
+// One io_uring instance. ring.cc is the only file that knows liburing; everything above speaks in
+// tags and completions. The front's simulation links another implementation (tests/sim/front).
 //
 // Preparing an operation only writes a submission entry. The kernel sees all entries of a turn in
 // the one system call at its end, submit_and_wait(); when the queue is full in between they are
@@ -15,9 +15,8 @@
 
 #include "base/result.h"
 
-struct io_uring;
-struct io_uring_sqe;
 struct io_uring_buf;
+struct io_uring_sqe;
 struct msghdr;
 struct sockaddr;
 
@@ -54,13 +53,6 @@ struct Tag {
     }
 };
 
-/// Whether a socket of this family can be received from with a multishot. Until a fix of March
-/// 2026, kernels lose the FIN of a Unix socket that comes right behind data, and the receive waits
-/// for ever (liburing issue 1549). TCP says that there is more to receive and is not concerned.
-bool can_multishot(int family);
-/// AF_UNIX, AF_INET, ... of a socket.
-int family_of(int fd);
-
 /// What became of an operation.
 struct Completion {
     uint64_t tag = 0;
@@ -91,6 +83,11 @@ class Ring {
     /// invisible to seccomp, so it restricts itself (faults.md 4.3).
     base::Status enable();
 
+    /// Before enable(): receives of that group take their buffers from `entries`, a ring of `count`
+    /// (a power of two) of which the group's owner moves the tail.
+    base::Status register_buffers(uint16_t group, io_uring_buf* entries, uint32_t count);
+    void unregister_buffers(uint16_t group);
+
     void accept_multishot(Tag tag, int fd);
     void receive(Tag tag, int fd, uint16_t group, bool multishot, bool poll_first);
     /// `bytes` stay where they are until the completion.
@@ -119,68 +116,14 @@ class Ring {
     uint64_t overflows() const { return overflows_; }
 
   private:
-    friend class BufferGroup;
     friend struct RingProbe;  // tests
-    Ring();
-
+    /// What ring.cc, or the simulation, makes of it.
+    struct Kernel;
+    explicit Ring(std::unique_ptr<Kernel> kernel);
     io_uring_sqe& next_entry();
-    /// The system call. 0, or the negative errno of what could not be done now.
-    int enter(uint32_t wait_count, uint64_t wait_ms);
 
-    std::unique_ptr<io_uring> ring_;
-    bool created_ = false;
+    std::unique_ptr<Kernel> kernel_;
     uint64_t overflows_ = 0;
-};
-
-/// Buffers of one size that the kernel takes from when bytes have arrived ("provided buffers").
-/// Must outlive its ring.
-///
-/// The kernel takes them in the order in which they were given, so that all that are in the ring
-/// are used in turn: 256 large ones are 4 MiB that pass through the caches. So only a few are given
-/// at first, and more when they have run out: as many as the load really needs at a time stay hot.
-class BufferGroup {
-  public:
-    /// `count` is a power of two, at most 32768.
-    BufferGroup(uint16_t id, uint32_t count, uint32_t bytes_each);
-    ~BufferGroup();
-    BufferGroup(const BufferGroup&) = delete;
-    BufferGroup& operator=(const BufferGroup&) = delete;
-
-    /// Allocates all and gives the first few to the ring. Once, before Ring::enable().
-    base::Status attach(Ring& ring);
-    void detach(Ring& ring);
-
-    uint16_t id() const { return id_; }
-    uint32_t count() const { return count_; }
-    /// The first `size` bytes of a buffer that a completion named.
-    std::span<uint8_t> bytes(uint16_t buffer, size_t size) {
-        base::check(buffer < count_);
-        base::check(size <= bytes_each_);
-        return {buffers_ + size_t{buffer} * bytes_each_, size};
-    }
-    /// All buffers in the ring were taken: gives it twice as many. False if it has all.
-    bool grow();
-    /// The kernel may use it again.
-    void give_back(uint16_t buffer);
-    /// Buffers given back since the group was made: how starved streams see progress.
-    uint64_t returned() const { return returned_; }
-
-  private:
-    void provide(uint16_t buffer);
-
-    /// 16, or fewer of those that are larger than a level 1 cache.
-    uint32_t given_first() const;
-
-    uint16_t id_;
-    uint16_t tail_ = 0;
-    uint32_t count_;
-    uint32_t bytes_each_;
-    uint32_t given_ = 0;  // buffers that the ring has or had
-    uint64_t returned_ = 0;
-    void* memory_ = nullptr;
-    size_t memory_bytes_ = 0;
-    io_uring_buf* entries_ = nullptr;
-    uint8_t* buffers_ = nullptr;
 };
 
 }  // namespace net

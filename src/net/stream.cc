@@ -1,11 +1,9 @@
 #include "net/stream.h"
 
-#include <netinet/in.h>
-#include <unistd.h>
-
 #include <cerrno>
 
 #include "net/event_loop.h"
+#include "net/kernel.h"
 #include "net/ring.h"
 #include "net/stream_parts.h"
 #include "net/stream_table.h"
@@ -30,6 +28,10 @@ bool is_peer_gone(int result) {
 }
 
 }  // namespace
+
+bool can_multishot(int family) {
+    return family != AF_UNIX;
+}
 
 // ---- Set-up ----
 
@@ -402,8 +404,7 @@ void Stream::shutdown_write() {
 void Stream::queue_empty() {
     base::check(shutdown_wanted_);
     if (!shutdown_done_ && !(state_ == State::Draining && ended_)) {
-        // Fails if the peer has reset the connection; the receive tells that too.
-        (void)::shutdown(fd_, SHUT_WR);
+        kernel::shut_write(fd_);
     }
     shutdown_done_ = true;
     if (state_ != State::Draining) return;
@@ -434,9 +435,7 @@ void Stream::close() {
 
 void Stream::abort() {
     if (state_ == State::Closing && fd_ < 0) return;
-    const linger now{.l_onoff = 1, .l_linger = 0};
-    // Fails only where there is no reset to send (Unix sockets).
-    (void)::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    kernel::reset_at_close(fd_);
     if (state_ == State::Closing) return;
     aborting_ = true;
     begin_close({});
@@ -457,9 +456,9 @@ void Stream::begin_close(base::Error error) {
         // shutdown(2) would send FIN, which looks like an orderly end.
         loop_.ring_->cancel_descriptor(fd_);
     } else {
-        // Ends receives and sends in flight, and tells the peer now. Fails if the peer is gone,
-        // when they end by themselves.
-        (void)::shutdown(fd_, SHUT_RDWR);
+        // Ends receives and sends in flight, and tells the peer now. If the peer is gone, they end
+        // by themselves.
+        kernel::shut_both(fd_);
     }
 }
 
@@ -491,17 +490,11 @@ void Stream::retry() noexcept {
 // ---- Asking ----
 
 Address Stream::peer() const {
-    sockaddr_storage storage{};
-    socklen_t length = sizeof storage;
-    if (::getpeername(fd_, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return {};
-    return Address::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length);
+    return kernel::peer_of(fd_);
 }
 
 Address Stream::local() const {
-    sockaddr_storage storage{};
-    socklen_t length = sizeof storage;
-    if (::getsockname(fd_, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return {};
-    return Address::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length);
+    return kernel::local_of(fd_);
 }
 
 }  // namespace net

@@ -45,7 +45,7 @@ class StreamHandler {
 /// How bytes are received (design.md, section 4).
 enum class ReceiveMode : uint8_t {
     /// Multishot: one arm for many receives; pausing costs a cancel. For the client side. Unix
-    /// sockets are received from one at a time all the same (see can_multishot() in ring.h).
+    /// sockets are received from one at a time all the same (see can_multishot()).
     Multishot,
     /// One receive at a time, armed anew when the handler returns and is not paused. For the
     /// backend side: natural back-pressure without a cancel.
@@ -56,6 +56,11 @@ enum class ReceiveMode : uint8_t {
 /// those run out, Large ones serve.
 enum class BufferKind : uint8_t { Small, Large, Bulk };
 constexpr size_t buffer_kinds = 3;
+
+/// Whether a socket of this family can be received from with a multishot. Until a fix of March
+/// 2026, kernels lose the FIN of a Unix socket that comes right behind data, and the receive waits
+/// for ever (liburing issue 1549). TCP says that there is more to receive and is not concerned.
+bool can_multishot(int family);
 
 class Stream {
   public:

@@ -136,6 +136,10 @@ void Worker::run() {
     impl_->event_loop->run();
 }
 
+void Worker::turn(uint64_t wait_ms) {
+    impl_->event_loop->turn(wait_ms);
+}
+
 void Worker::post(std::function<void()> work) {
     impl_->event_loop->mailbox().post(std::move(work));
 }

@@ -71,6 +71,8 @@ class Worker {
     base::Status add_listener(const ListenSocket& socket);
     /// Until stopped. Worker's thread.
     void run();
+    /// One turn of the loop, waiting at most `wait_ms`: for a loop around it (the simulation).
+    void turn(uint64_t wait_ms);
 
     /// Thread-safe: runs `work` on the worker's thread between two turns.
     void post(std::function<void()> work);
