@@ -21,7 +21,8 @@ target_compile_options(flags INTERFACE
     $<$<BOOL:${CCACHE}>:$<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>>)
 target_link_options(flags INTERFACE -pie -Wl,-z,relro,-z,now,-z,noexecstack)
 target_compile_definitions(flags INTERFACE _GLIBCXX_ASSERTIONS
-    $<$<CONFIG:Release>:_FORTIFY_SOURCE=2> MDFRONT_VERSION="${PROJECT_VERSION}")
+    $<$<CONFIG:Release>:_FORTIFY_SOURCE=2> $<$<CONFIG:Debug>:MDFRONT_GUARDS>
+    MDFRONT_VERSION="${PROJECT_VERSION}")
 if(MDFRONT_SANITIZE)
     target_compile_options(flags INTERFACE -fsanitize=${MDFRONT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
         # gcc 12 sees ghosts here: in std::function under ASan, in std::string + under TSan.

@@ -67,15 +67,21 @@ class SnapshotReader {
         return *held_;
     }
 
-    /// The newest snapshot, kept alive for as long as the caller holds the pointer.
+    /// The newest snapshot, kept alive for as long as the caller holds the pointer. Its count is
+    /// this reader's own: readers on other threads do not share the cache line.
     std::shared_ptr<const T> hold() {
-        get();
-        return held_;
+        const T& newest = get();
+        if (shared_.get() != &newest) {
+            auto keeper = std::make_shared<std::shared_ptr<const T>>(held_);
+            shared_ = std::shared_ptr<const T>(std::move(keeper), &newest);
+        }
+        return shared_;
     }
 
   private:
     const Published<T>& source_;
     std::shared_ptr<const T> held_;
+    std::shared_ptr<const T> shared_;  // held_ under a count of our own
     uint64_t seen_ = 0;
 };
 

@@ -7,21 +7,36 @@
 #include <cstdint>
 #include <span>
 
+#include "base/reentry.h"
 #include "net/event_loop.h"
 
 namespace proxy {
 
 class ServerPool;
 
-/// Who leases a backend connection: an exchange. None of these is called from inside a call to the
-/// connection.
+/// What becomes of a lease after an event: what its user says to the connection that told it.
+struct [[nodiscard]] Lease {
+    enum class Kind : uint8_t {
+        Keep,   ///< it goes on
+        Pool,   ///< it is over, and both messages ended cleanly: the connection may be used again
+        Close,  ///< it is over, and so is the connection
+    };
+    Kind kind = Kind::Keep;
+    uint64_t idle_until_ms = 0;  ///< Pool: until then (loop time)
+
+    static Lease keep() { return {}; }
+    static Lease pool(uint64_t idle_until_ms) { return {Kind::Pool, idle_until_ms}; }
+    static Lease close() { return {Kind::Close, 0}; }
+};
+
+/// Who leases a backend connection: an exchange. All of these come from the loop, none from inside
+/// a call to the connection; and none of them calls the connection to end its lease: it says so.
 class BackendUser {
   public:
     virtual ~BackendUser() = default;
-    virtual void on_backend_connected() noexcept = 0;
-    virtual void on_backend_data(std::span<uint8_t> bytes) noexcept = 0;
+    virtual Lease on_backend_data(std::span<uint8_t> bytes) noexcept = 0;
     /// FIN: no more data.
-    virtual void on_backend_end() noexcept = 0;
+    virtual Lease on_backend_end() noexcept = 0;
     virtual void on_backend_writable() noexcept = 0;
     /// The connection is gone; the lease ended with it.
     virtual void on_backend_closed(base::Error error) noexcept = 0;
@@ -35,21 +50,27 @@ class BackendConnection final : public net::StreamHandler {
     /// Starts connecting. An error leaves the object without a stream: delete it.
     base::Status connect(const net::Address& address, uint32_t timeout_ms);
 
+    /// From Connecting or Idle; until `user` says otherwise, calls release(), or hears
+    /// on_backend_closed().
     void lease_to(BackendUser& user);
-    /// Ends the lease. Reused only if both messages ended cleanly; then it waits in the pool until
-    /// `idle_until_ms` (loop time).
-    void give_back(bool reusable, uint64_t idle_until_ms);
-    /// Ends the lease and closes.
-    void drop() { give_back(false, 0); }
+    /// Its user gives up in the middle, between events: the connection closes.
+    void release();
 
-    net::Stream& stream() { return *stream_; }
-    /// Room for one more piece of a request body: at most two chunks are in flight.
-    bool can_take() const { return stream_->queued() <= 1; }
+    // For its user.
+
+    /// Bytes to the server; dropped if the connection broke, of which on_backend_closed() tells.
+    void send(net::Chunk chunk) { stream_->send(std::move(chunk)); }
+    /// The next bytes come when there is room for them: `room` says how many can be taken, 0 none
+    /// until this is called again. A receive brings at most net::large_buffer_bytes, or
+    /// net::bulk_buffer_bytes where there is room for so many and the server fills its buffers.
+    void set_room(size_t room);
+    /// Room for request bytes: 0 until on_backend_writable().
+    size_t send_room() const;
+    /// Out of memory for the request: closes; on_backend_closed() with {None} follows.
+    void give_up() { stream_->close(); }
     bool connected() const { return connected_; }
     /// It served an exchange before this one: the server may have closed it in the meantime.
     bool reused() const { return reused_; }
-    uint64_t idle_until_ms() const { return idle_until_ms_; }
-    ServerPool& pool() { return pool_; }
 
     void on_connected() noexcept override;
     void on_data(std::span<uint8_t> bytes) noexcept override;
@@ -61,13 +82,23 @@ class BackendConnection final : public net::StreamHandler {
     friend class ServerPool;
     enum class State : uint8_t { Connecting, Leased, Idle, Closing };
 
+    /// The only place where the state changes.
+    void move_to(State next);
+    /// What the user said.
+    void settle(const Lease& lease);
+    void end_lease();
+    /// Out of the pool's hands.
+    void close();
+
     ServerPool& pool_;
     net::Stream* stream_ = nullptr;
     BackendUser* user_ = nullptr;
     State state_ = State::Connecting;
     bool connected_ = false;
     bool reused_ = false;
+    bool fills_buffers_ = false;  // the last receive brought all that it could
     uint64_t idle_until_ms_ = 0;
+    base::Reentry reentry_;
     // Links of the pool's list of all its connections.
     BackendConnection* previous_ = nullptr;
     BackendConnection* next_ = nullptr;

@@ -1,6 +1,16 @@
 #include "proxy/backend_pool.h"
 
+#include <cerrno>
+
+#include "base/log.h"
+
 namespace proxy {
+
+bool is_shortage(const base::Error& error) {
+    return error.domain == base::ErrorDomain::System &&
+           (error.code == EMFILE || error.code == ENFILE || error.code == EADDRNOTAVAIL ||
+            error.code == ENOBUFS || error.code == ENOMEM);
+}
 
 ServerPool::~ServerPool() {
     // The loop is being destroyed with its streams: no on_closed comes any more.
@@ -11,12 +21,11 @@ BackendConnection* ServerPool::reuse(BackendUser& user) {
     while (!idle_.empty()) {
         BackendConnection* connection = idle_.back();
         idle_.pop_back();
-        if (connection->idle_until_ms() > loop_.now_ms()) {
+        if (connection->idle_until_ms_ > loop_.now_ms()) {
             connection->lease_to(user);
             return connection;
         }
-        connection->state_ = BackendConnection::State::Closing;
-        connection->stream().close();
+        connection->close();
     }
     return nullptr;
 }
@@ -34,7 +43,7 @@ base::Result<BackendConnection*> ServerPool::connect(BackendUser& user, uint32_t
 }
 
 bool ServerPool::put_idle(BackendConnection& connection) {
-    if (idle_.size() >= idle_max_) return false;
+    if (idle_.size() >= idle_max_ || leased_ + idle_.size() >= wanted()) return false;
     idle_.push_back(&connection);
     return true;
 }
@@ -43,86 +52,67 @@ void ServerPool::take_idle(BackendConnection& connection) {
     std::erase(idle_, &connection);
 }
 
-void ServerPool::close_expired() {
+void ServerPool::count_lease() {
+    if (++leased_ > window_peak_) window_peak_ = leased_;
+}
+
+void ServerPool::count_end() {
+    base::check(leased_ > 0);
+    --leased_;
+}
+
+void ServerPool::move_window() {
+    if (loop_.now_ms() - window_from_ms_ < window_ms) return;
+    window_from_ms_ = loop_.now_ms();
+    peak_ = std::max(window_peak_, peak_ - (peak_ + 3) / 4);
+    window_peak_ = leased_;
+}
+
+void ServerPool::trim() {
+    move_window();
     const uint64_t now_ms = loop_.now_ms();
     std::erase_if(idle_, [now_ms](BackendConnection* connection) {
-        if (connection->idle_until_ms() > now_ms) return false;
-        connection->state_ = BackendConnection::State::Closing;
-        connection->stream().close();
+        if (connection->idle_until_ms_ > now_ms) return false;
+        connection->close();
         return true;
     });
+    const size_t total = leased_ + idle_.size();
+    const size_t surplus = std::min(idle_.size(), total - std::min(total, wanted()));
+    for (size_t i = 0; i < surplus; ++i) idle_[i]->close();
+    idle_.erase(idle_.begin(), idle_.begin() + static_cast<ptrdiff_t>(surplus));
 }
 
 void ServerPool::close_idle() {
-    for (BackendConnection* connection : std::exchange(idle_, {})) {
-        connection->state_ = BackendConnection::State::Closing;
-        connection->stream().close();
+    for (BackendConnection* connection : std::exchange(idle_, {})) connection->close();
+}
+
+void ServerPool::begin_attempt(uint64_t now_ms) {
+    if (suspect_) down_until_ms_ = now_ms + down_ms;
+}
+
+void ServerPool::note_answer() {
+    if (suspect_) base::log_info("proxy", address_.text(), "the server answers again");
+    suspect_ = false;
+    down_until_ms_ = 0;
+}
+
+void ServerPool::note_failure(const base::Error& error) {
+    // Neither our own decision nor a lack of ours: the server does not answer.
+    if (error.domain == base::ErrorDomain::None || is_shortage(error)) return;
+    if (!suspect_) {
+        base::log_warn("proxy", address_.text(),
+                       "the server does not answer ({}); other servers of its backends come first, "
+                       "it is tried again every {} s",
+                       error.message(), down_ms / 1000);
     }
+    suspect_ = true;
+    down_until_ms_ = loop_.now_ms() + down_ms;
 }
 
 void ServerPool::forget(BackendConnection& connection) {
     if (connection.previous_ != nullptr) connection.previous_->next_ = connection.next_;
     if (connection.next_ != nullptr) connection.next_->previous_ = connection.previous_;
     if (first_ == &connection) first_ = connection.next_;
-}
-
-BackendPools::BackendPools(net::EventLoop& loop) : loop_(loop), sweep_(this, on_sweep) {}
-
-BackendPools::~BackendPools() = default;
-
-std::vector<ServerPool*>& BackendPools::of(const std::shared_ptr<const Backend>& backend,
-                                           const Routes& routes) {
-    if (!sweep_.armed()) loop_.timers().arm(sweep_, sweep_ms);
-    const auto found = entries_.find(backend.get());
-    if (found != entries_.end()) return found->second.servers;
-
-    keep_only(routes);
-    Entry entry{backend, {}};
-    for (const net::Address& address : backend->servers) {
-        auto& pool = pools_[address.text()];
-        if (!pool) pool = std::make_unique<ServerPool>(loop_, address);
-        pool->set_idle_max(routes.limits().backend_idle_max);
-        entry.servers.push_back(pool.get());
-    }
-    return entries_.emplace(backend.get(), std::move(entry)).first->second.servers;
-}
-
-void BackendPools::keep_only(const Routes& routes) {
-    std::erase_if(entries_, [&](const auto& item) {
-        return std::none_of(routes.sites().begin(), routes.sites().end(),
-                            [&](const auto& site) { return site->backend.get() == item.first; });
-    });
-    for (auto& [text, pool] : pools_) {
-        const bool used = std::any_of(entries_.begin(), entries_.end(), [&](const auto& item) {
-            const auto& servers = item.second.servers;
-            return std::find(servers.begin(), servers.end(), pool.get()) != servers.end();
-        });
-        if (!used) pool->close_idle();
-    }
-    // A pool goes when its last connection has; until then it stays for them to find.
-    std::erase_if(pools_, [&](const auto& item) {
-        return item.second->empty() &&
-               std::none_of(entries_.begin(), entries_.end(), [&](const auto& entry) {
-                   const auto& servers = entry.second.servers;
-                   return std::find(servers.begin(), servers.end(), item.second.get()) !=
-                          servers.end();
-               });
-    });
-}
-
-void BackendPools::close_idle() {
-    for (auto& [text, pool] : pools_) pool->close_idle();
-}
-
-void BackendPools::on_sweep(void* self) noexcept {
-    auto& pools = *static_cast<BackendPools*>(self);
-    bool any_idle = false;
-    for (auto& [text, pool] : pools.pools_) {
-        pool->close_expired();
-        any_idle |= pool->idle() > 0;
-    }
-    // With nothing pooled the worker sleeps undisturbed; the next request arms it again.
-    if (any_idle) pools.loop_.timers().arm(pools.sweep_, sweep_ms);
 }
 
 }  // namespace proxy

@@ -1,24 +1,42 @@
 #include "proxy/client_connection.h"
 
+#include "proxy/http1_connection.h"
 #include "tls/handshake_pool.h"
 
 namespace proxy {
 
+namespace {
+
+/// Pieces from this size on are sealed from where they stand, if they fill a record.
+constexpr size_t record_bytes = tls::Session::plaintext_max;
+/// One read from a backend may bring so much while at most one chunk waits for the client.
+constexpr size_t output_bytes_max = net::bulk_buffer_bytes + net::chunk_bytes;
+/// How long a client may take for what it was sent, besides what Limits::response_rate_min allows.
+constexpr uint64_t output_grace_ms = 10'000;
+
+}  // namespace
+
 ClientConnection::ClientConnection(WorkerContext& worker, net::Stream& stream,
-                                   const ListenSocket& listener,
+                                   const net::Address& client, const ListenSocket& listener,
                                    std::unique_ptr<tls::Session> session)
     : worker_(worker),
       stream_(&stream),
       session_(std::move(session)),
-      http1_(*this, worker),
-      timer_(this, on_timer),
+      deadline_(worker.loop.timers(), this, on_deadline),
+      output_deadline_(worker.loop.timers(), this, on_output_deadline),
       public_port_(listener.public_port),
-      state_(session_ ? State::Handshaking : State::Open) {
+      is_unix_(client.is_unix()),
+      address_(client.host_text()) {
     next = worker_.first_connection;
     if (next != nullptr) next->previous = this;
     worker_.first_connection = this;
     const Limits& limits = worker_.routes.get().limits();
-    set_deadline(session_ ? limits.handshake_ms : limits.head_ms);
+    if (session_) {
+        set_deadline(limits.handshake_ms);
+    } else {
+        move_to(State::Open);
+        set_deadline(limits.head_ms);
+    }
 }
 
 ClientConnection::~ClientConnection() {
@@ -27,90 +45,101 @@ ClientConnection::~ClientConnection() {
     if (worker_.first_connection == this) worker_.first_connection = next;
 }
 
-const std::string& ClientConnection::address() {
-    if (address_.empty()) address_ = stream_->peer().host_text();
-    return address_;
+void ClientConnection::move_to(State next_state) {
+    switch (next_state) {
+        case State::Handshaking:
+            base::check(false);  // only a new one
+            break;
+        case State::Open:
+            base::check(state_ == State::Handshaking);
+            protocol_ = std::make_unique<Http1Connection>(*this, worker_);
+            break;
+        case State::Over:
+            gather_ = {};
+            out_ = {};
+            deadline_.clear();
+            output_deadline_.clear();
+            waits_since_ms_ = 0;
+            run_soon();  // settle()
+            break;
+    }
+    state_ = next_state;
 }
 
 // --- receiving
 
 void ClientConnection::on_data(std::span<uint8_t> bytes) noexcept {
-    if (state_ == State::Finishing) return;
+    const base::Reentry::Entered entered(reentry_);
+    if (state_ == State::Over || input_over_) return;
     worker_.counters.bytes_in += bytes.size();
     if (!session_) {
         deliver(bytes);
-        block_if_pending();
-        return;
-    }
-    if (lent_) {
+        block_if_full();
+    } else if (lent_) {
         // Nothing is due from a client that waits for our flight; it is early, or wants to do harm.
         pending_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
         stream_->pause();
-        return;
+    } else {
+        feed_session(bytes);
     }
-    feed_session(bytes);
+    settle();
 }
 
 void ClientConnection::feed_session(std::span<const uint8_t> bytes) {
     session_->feed(bytes);
     read_session();
-    if (state_ != State::Finishing && !lent_) session_->keep_input();
+    if (state_ != State::Over && !lent_ && !input_over_) session_->keep_input();
 }
 
 /// Opens what was fed until it is used up or the protocol cannot take more.
 void ClientConnection::read_session() {
-    while (state_ != State::Finishing) {
-        if (state_ == State::Open && http1_.is_full(pending_.size())) {
-            block_if_pending();
+    while (state_ != State::Over) {
+        if (state_ == State::Open && protocol_->is_full(pending_.size())) {
+            block_if_full();
             return;
         }
-        if (!out_) out_ = worker_.loop.chunks().take();
-        if (!out_) {
-            abort();
-            return;
-        }
+        // A handshake has much to say; later it is an alert or a new key, and rare.
+        if (state_ == State::Handshaking && !make_room(1)) return;
         size_t produced = 0;
-        const tls::Session::Read read = session_->read(worker_.plaintext, out_.room(), produced);
-        out_.filled(produced);
+        const tls::Session::Read read =
+            session_->read(worker_.plaintext, out_ ? out_.room() : std::span<uint8_t>(), produced);
+        if (produced > 0) out_.filled(produced);
         if (state_ == State::Handshaking && session_->handshake_done()) handshake_done();
+        if (read.size > 0 && state_ == State::Open) {
+            deliver({worker_.plaintext.data(), read.size});
+            if (state_ == State::Over) return;
+        }
         switch (read.state) {
             case tls::Session::State::Ok:
-                if (read.size > 0 && state_ == State::Open) {
-                    deliver({worker_.plaintext.data(), read.size});
-                }
                 break;
             case tls::Session::State::NeedOutput:
-                push_out();
+                if (push_out() == Flow::Gone || !make_room(1)) return;
                 break;
             case tls::Session::State::NeedInput:
-                if (read.size > 0 && state_ == State::Open) {
-                    deliver({worker_.plaintext.data(), read.size});
-                }
                 // A ticket that comes with the first request travels with its response.
-                if (!http1_.is_waiting_for_response()) push_out();
-                block_if_pending();
+                if (!protocol_ || !protocol_->is_waiting_for_response()) (void)push_out();
+                block_if_full();
                 return;
             case tls::Session::State::NeedSlowKey:
-                push_out();
-                lend_session();
+                if (push_out() == Flow::Go) lend_session();
                 return;
             case tls::Session::State::Closed:
-                push_out();
-                peer_ended(true);
+                if (push_out() == Flow::Go) input_ended();
                 return;
             case tls::Session::State::Failed:
-                base::log_debug("tls", address(), "{}", session_->error());
-                push_out();
-                state_ = State::Finishing;
-                http1_.on_gone();
-                stream_->finish();
+                session_failed();
                 return;
         }
     }
 }
 
+/// The session has failed, in its handshake or later: what it has to say, an alert, is the last.
+void ClientConnection::session_failed() {
+    base::log_debug("tls", address_, "{}", session_->error());
+    if (push_out() == Flow::Go) part();
+}
+
 void ClientConnection::lend_session() {
-    if (state_ == State::Finishing) return;
     session_->keep_input();
     lent_ = true;
     // Called on the pool's thread. We are there until then: see on_closed().
@@ -118,9 +147,8 @@ void ClientConnection::lend_session() {
         *session_, [this] { worker_.loop.mailbox().post([this] { take_session_back(); }); });
     if (taken) return;
     lent_ = false;
-    base::log_debug("tls", address(), "too many handshakes with slow keys wait");
-    state_ = State::Finishing;
-    stream_->close();
+    base::log_debug("tls", address_, "too many handshakes with slow keys wait");
+    close_now();
 }
 
 void ClientConnection::take_session_back() {
@@ -129,27 +157,27 @@ void ClientConnection::take_session_back() {
         if (!run_wanted_) delete this;
         return;
     }
-    if (state_ == State::Finishing) return;
-    const std::string early = std::exchange(pending_, {});
+    const base::Reentry::Entered entered(reentry_);
+    if (state_ == State::Over) return;
+    std::string early = std::exchange(pending_, {});
     read_session();  // what the pool made goes out
-    if (state_ == State::Finishing) return;
     if (lent_) {
-        pending_ = early;  // the second hello of a retried handshake was there already
-        return;
+        pending_ = std::move(early);  // the second hello of a retried handshake was there already
+    } else if (state_ != State::Over) {
+        if (!early.empty()) {
+            feed_session({reinterpret_cast<const uint8_t*>(early.data()), early.size()});
+        }
+        const bool has_room = state_ == State::Handshaking ||
+                              (state_ == State::Open && !protocol_->is_full(pending_.size()));
+        if (has_room && !lent_) stream_->resume();
     }
-    if (!early.empty()) {
-        feed_session({reinterpret_cast<const uint8_t*>(early.data()), early.size()});
-    }
-    const bool has_room = state_ != State::Finishing && !http1_.is_full(pending_.size());
-    if (has_room && !lent_ && stream_->paused()) stream_->resume();
+    settle();
 }
 
 void ClientConnection::handshake_done() {
-    state_ = State::Open;
+    move_to(State::Open);
     if (session_->info().challenge) {
-        // RFC 8737 section 3: the handshake was all.
-        push_out();
-        finish();
+        finish();  // RFC 8737 section 3: the handshake was all
         return;
     }
     set_deadline(worker_.routes.get().limits().head_ms);
@@ -158,24 +186,38 @@ void ClientConnection::handshake_done() {
 void ClientConnection::deliver(std::span<const uint8_t> bytes) {
     if (pending_.empty()) {
         const std::string_view input(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-        const size_t used = http1_.on_bytes(input);
-        if (used < input.size() && state_ != State::Finishing) pending_.assign(input.substr(used));
+        const size_t used = protocol_->on_bytes(input);
+        if (used < input.size() && state_ == State::Open) pending_.assign(input.substr(used));
         return;
     }
     pending_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    const size_t used = http1_.on_bytes(pending_);
+    use_pending();
+}
+
+void ClientConnection::use_pending() {
+    const size_t used = protocol_->on_bytes(pending_);
     pending_.erase(0, used);
+    if (pending_.empty()) pending_.shrink_to_fit();
 }
 
 /// Stops receiving while the protocol has more than it can use.
-void ClientConnection::block_if_pending() {
-    if (state_ == State::Open && http1_.is_full(pending_.size()) && !stream_->paused()) {
-        stream_->pause();
-    }
+void ClientConnection::block_if_full() {
+    if (state_ == State::Open && protocol_->is_full(pending_.size())) stream_->pause();
+}
+
+/// close_notify or FIN: the client sends no more. What waits is still used when its time comes.
+void ClientConnection::input_ended() {
+    input_over_ = true;
+    if (state_ == State::Handshaking) return close_now();
+    protocol_->on_end(waiting());
+}
+
+size_t ClientConnection::waiting() const {
+    return pending_.size() + (session_ && session_->has_input() ? 1 : 0);
 }
 
 void ClientConnection::resume() {
-    if (pending_.empty() && !stream_->paused() && !(session_ && session_->has_input())) return;
+    turn_wanted_ = true;
     run_soon();
 }
 
@@ -190,150 +232,183 @@ void ClientConnection::run_deferred() noexcept {
         if (!lent_) delete this;
         return;
     }
-    if (state_ == State::Finishing || lent_) return;
-    if (leaving_) {
-        finish();
-        return;
+    const base::Reentry::Entered entered(reentry_);
+    if (state_ == State::Open && leaving_) finish();
+    if (state_ == State::Open && std::exchange(turn_wanted_, false)) {
+        protocol_->on_turn();
+        if (state_ == State::Open && !pending_.empty()) use_pending();
+        if (state_ == State::Open && session_ && session_->has_input() &&
+            !protocol_->is_full(pending_.size())) {
+            read_session();
+            if (state_ == State::Open && !input_over_) session_->keep_input();
+        }
+        if (state_ == State::Open && input_over_) protocol_->on_end(waiting());
+        if (state_ == State::Open && !protocol_->is_full(pending_.size())) stream_->resume();
     }
-    if (!pending_.empty()) {
-        const size_t used = http1_.on_bytes(pending_);
-        pending_.erase(0, used);
-        if (pending_.empty()) pending_.shrink_to_fit();
-    }
-    if (state_ != State::Finishing && session_ && session_->has_input() &&
-        !http1_.is_full(pending_.size())) {
-        read_session();
-        if (state_ != State::Finishing) session_->keep_input();
-    }
-    if (state_ == State::Open && !http1_.is_full(pending_.size()) && stream_->paused()) {
-        stream_->resume();
-    }
+    settle();
 }
 
 void ClientConnection::on_end() noexcept {
-    if (state_ == State::Finishing) return;
-    if (state_ == State::Handshaking) {
-        state_ = State::Finishing;
-        stream_->close();
-        return;
-    }
+    const base::Reentry::Entered entered(reentry_);
     has_ended_ = true;
-    if (leaving_) return part();
-    // FIN without close_notify (RFC 8446 6.1): whether that is an error depends on the message.
-    peer_ended(!session_);
-}
-
-void ClientConnection::peer_ended(bool clean) {
-    if (state_ != State::Open) return;
-    http1_.on_end(clean);
+    if (state_ != State::Over) {
+        if (leaving_) {
+            part();
+        } else if (!input_over_) {
+            // Without close_notify before it (RFC 8446 6.1) it is the same to us: what was complete
+            // is answered, what was not is not.
+            input_ended();
+        }
+    }
+    settle();
 }
 
 void ClientConnection::set_bulk(bool bulk) {
-    if (bulk_ == bulk) return;
+    if (bulk_ == bulk || state_ == State::Over) return;
     bulk_ = bulk;
     stream_->set_buffers(bulk ? net::BufferKind::Large : net::BufferKind::Small);
 }
 
 // --- sending
 
-void ClientConnection::append(std::span<const uint8_t> bytes) {
-    if (bytes.empty() || state_ == State::Finishing) return;
-    if (!direct_.empty()) {
-        const std::span<const uint8_t> earlier = std::exchange(direct_, {});
-        if (earlier.size() == worker_.gather.size()) {
-            seal(earlier);
-        } else {
-            std::memcpy(worker_.gather.data(), earlier.data(), earlier.size());
-            gathered_ = static_cast<uint16_t>(earlier.size());
+Flow ClientConnection::append(std::span<const uint8_t> bytes) {
+    if (state_ == State::Over) return Flow::Gone;
+    if (!session_) {
+        while (!bytes.empty()) {
+            if (!make_room(1)) return Flow::Gone;
+            const size_t size = std::min(bytes.size(), out_.room().size());
+            std::memcpy(out_.room().data(), bytes.data(), size);
+            out_.filled(size);
+            bytes = bytes.subspan(size);
+            if (out_.room().empty() && push_out() == Flow::Gone) return Flow::Gone;
         }
+        return Flow::Go;
     }
     while (!bytes.empty()) {
-        if (gathered_ == 0 && bytes.size() > small_piece) {
-            // A large piece with nothing before it is sealed from where it stands.
-            const auto piece = bytes.first(std::min(bytes.size(), worker_.gather.size()));
-            bytes = bytes.subspan(piece.size());
-            if (bytes.empty()) {
-                direct_ = piece;
-                return;
-            }
-            seal(piece);
+        if (!gather_ && bytes.size() >= record_bytes) {
+            if (seal(bytes.first(record_bytes)) == Flow::Gone) return Flow::Gone;
+            bytes = bytes.subspan(record_bytes);
             continue;
         }
-        const size_t size = std::min(bytes.size(), worker_.gather.size() - gathered_);
-        std::memcpy(worker_.gather.data() + gathered_, bytes.data(), size);
-        gathered_ = static_cast<uint16_t>(gathered_ + size);
-        bytes = bytes.subspan(size);
-        if (gathered_ == worker_.gather.size()) {
-            seal(worker_.gather);
-            gathered_ = 0;
-        }
-    }
-}
-
-void ClientConnection::flush() {
-    if (!direct_.empty()) {
-        seal(std::exchange(direct_, {}));
-    } else if (gathered_ > 0) {
-        seal(std::span(worker_.gather).first(std::exchange(gathered_, uint16_t{0})));
-    }
-    push_out();
-}
-
-void ClientConnection::seal(std::span<const uint8_t> plaintext) {
-    if (state_ == State::Finishing) return;
-    const size_t overhead = session_ ? tls::Session::overhead_max : 0;
-    if (out_ && out_.room().size() < plaintext.size() + overhead) push_out();
-    if (!out_) out_ = worker_.loop.chunks().take();
-    if (!out_) {
-        abort();
-        return;
-    }
-    if (session_) {
-        const size_t size = session_->write(plaintext, out_.room());
-        if (size == 0) {
+        if (!gather_) gather_ = worker_.loop.chunks().take();
+        if (!gather_) {
             abort();
-            return;
+            return Flow::Gone;
         }
-        out_.filled(size);
-    } else {
-        std::memcpy(out_.room().data(), plaintext.data(), plaintext.size());
-        out_.filled(plaintext.size());
+        const size_t size = std::min(bytes.size(), record_bytes - gather_.size());
+        std::memcpy(gather_.room().data(), bytes.data(), size);
+        gather_.filled(size);
+        bytes = bytes.subspan(size);
+        if (gather_.size() == record_bytes) {
+            const net::Chunk full = std::exchange(gather_, {});
+            if (seal(full.bytes()) == Flow::Gone) return Flow::Gone;
+        }
     }
+    return Flow::Go;
 }
 
-void ClientConnection::push_out() {
-    if (!out_ || out_.size() == 0) {
-        out_ = {};
-        return;
+Flow ClientConnection::flush() {
+    if (state_ == State::Over) return Flow::Gone;
+    if (gather_) {
+        const net::Chunk last = std::exchange(gather_, {});
+        if (seal(last.bytes()) == Flow::Gone) return Flow::Gone;
     }
+    return push_out();
+}
+
+size_t ClientConnection::room() const {
+    if (state_ == State::Over) return 0;
+    if (stream_->queued() > 1) return 0;  // however small they are
+    const size_t unsent = stream_->unsent();
+    // Where memory is short one small piece at a time goes to each, so that all go on; where it is
+    // nearly used up, nobody gets more before somebody gives back (WorkerContext::watch_memory()).
+    if (worker_.memory_is_low()) {
+        worker_.watch_memory();
+        return unsent > 0 || worker_.memory_is_out() ? 0 : 1;
+    }
+    return output_bytes_max - unsent;
+}
+
+bool ClientConnection::make_room(size_t bytes) {
+    if (out_ && out_.room().size() < bytes && push_out() == Flow::Gone) return false;
+    if (!out_) out_ = worker_.loop.chunks().take();
+    if (out_) return true;
+    worker_.counters.memory_aborts++;
+    abort();
+    return false;
+}
+
+/// Needs handshake_done().
+Flow ClientConnection::seal(std::span<const uint8_t> plaintext) {
+    if (!make_room(plaintext.size() + tls::Session::overhead_max)) return Flow::Gone;
+    const size_t size = session_->write(plaintext, out_.room());
+    if (size == 0) {
+        abort();
+        return Flow::Gone;
+    }
+    out_.filled(size);
+    return Flow::Go;
+}
+
+Flow ClientConnection::push_out() {
+    if (state_ == State::Over) return Flow::Gone;
+    net::Chunk chunk = std::exchange(out_, {});
+    if (!chunk || chunk.size() == 0) return Flow::Go;
     if (!stream_->can_send()) {
         // Only a handshake or alerts can get here, from a client that never reads.
-        out_ = {};
         abort();
-        return;
+        return Flow::Gone;
     }
-    worker_.counters.bytes_out += out_.size();
-    stream_->send(std::move(out_));
-    out_ = {};
+    worker_.counters.bytes_out += chunk.size();
+    stream_->send(std::move(chunk));
+    if (waits_since_ms_ == 0) watch_output();
+    return Flow::Go;
+}
+
+/// A client that takes what it is sent slower than the minimal rate is cut: it holds our memory,
+/// and the backend's (Limits::response_rate_min).
+void ClientConnection::watch_output() {
+    waits_since_ms_ = worker_.loop.now_ms();
+    const uint32_t rate_min = worker_.routes.get().limits().response_rate_min;
+    if (rate_min == 0) return;
+    output_deadline_.set(output_grace_ms + stream_->unsent() * 1000 / rate_min);
 }
 
 void ClientConnection::on_writable() noexcept {
-    if (state_ == State::Open && can_write()) http1_.on_writable();
+    const base::Reentry::Entered entered(reentry_);
+    if (state_ == State::Over) return;
+    if (stream_->unsent() > 0) {
+        watch_output();
+    } else {
+        waits_since_ms_ = 0;
+        output_deadline_.clear();
+    }
+    if (state_ == State::Open && room() > 0) protocol_->on_writable();
+    settle();
+}
+
+void ClientConnection::on_memory() {
+    const base::Reentry::Entered entered(reentry_);
+    if (state_ == State::Open && room() > 0) protocol_->on_writable();
+    settle();
+}
+
+void ClientConnection::shed() {
+    const base::Reentry::Entered entered(reentry_);
+    abort();
+    settle();
 }
 
 // --- ending
 
 void ClientConnection::finish() {
-    if (state_ == State::Finishing) return;
-    flush();
-    if (session_ && session_->handshake_done() && stream_->can_send()) {
-        if (!out_) out_ = worker_.loop.chunks().take();
-        if (out_) {
-            out_.filled(session_->close(out_.room()));
-            push_out();
-        }
+    if (flush() == Flow::Gone) return;
+    if (session_ && session_->handshake_done()) {
+        if (!make_room(tls::Session::overhead_max)) return;
+        out_.filled(session_->close(out_.room()));
+        if (push_out() == Flow::Gone) return;
     }
-    if (state_ != State::Finishing) part();  // else aborted on the way
+    part();
 }
 
 void ClientConnection::leave() {
@@ -344,71 +419,65 @@ void ClientConnection::leave() {
 }
 
 void ClientConnection::part() {
-    state_ = State::Finishing;
-    timer_.cancel();
+    if (state_ == State::Over) return;
+    move_to(State::Over);
     stream_->finish();
 }
 
 void ClientConnection::abort() {
-    if (state_ == State::Finishing) return;
-    state_ = State::Finishing;
-    direct_ = {};
-    gathered_ = 0;
-    out_ = {};
-    timer_.cancel();
-    http1_.on_gone();
+    if (state_ == State::Over) return;
+    move_to(State::Over);
     stream_->abort();
 }
 
+void ClientConnection::close_now() {
+    if (state_ == State::Over) return;
+    move_to(State::Over);
+    stream_->close();
+}
+
+void ClientConnection::settle() {
+    if (state_ != State::Over || protocol_told_) return;
+    protocol_told_ = true;
+    if (protocol_) protocol_->on_gone();
+}
+
 void ClientConnection::on_closed(base::Error) noexcept {
-    state_ = State::Finishing;
-    http1_.on_gone();
-    timer_.cancel();
+    reentry_.check_outside();
+    if (state_ != State::Over) move_to(State::Over);
+    settle();
+    deadline_.disarm();
+    output_deadline_.disarm();
     if (lent_ && worker_.options.tls.handshake_pool->withdraw(*session_)) lent_ = false;
-    if (run_wanted_ || lent_) {
-        dead_ = true;  // queued in this turn: run_deferred() does it; or take_session_back()
-    } else {
-        delete this;
-    }
+    dead_ = true;
+    if (run_wanted_ || lent_) return;  // run_deferred() does it, or take_session_back()
+    delete this;
 }
 
 void ClientConnection::drain() {
-    if (state_ == State::Open) http1_.drain();
+    const base::Reentry::Entered entered(reentry_);
+    if (state_ == State::Open) protocol_->on_drain();
+    settle();
 }
 
 // --- time
 
-void ClientConnection::set_deadline(uint32_t delay_ms) {
-    net::TimerWheel& timers = worker_.loop.timers();
-    if (delay_ms == 0) {
-        deadline_ms_ = 0;
-        return;
-    }
-    const uint64_t deadline_ms = timers.now_ms() + delay_ms;
-    // A timer that fires too early looks again (on_timer): most moves are one store.
-    const bool earlier = !timer_.armed() || deadline_ms < timer_at_ms_;
-    deadline_ms_ = deadline_ms;
-    if (earlier) {
-        timer_at_ms_ = deadline_ms;
-        timers.arm(timer_, delay_ms);
-    }
+void ClientConnection::on_deadline(void* self) noexcept {
+    auto& connection = *static_cast<ClientConnection*>(self);
+    const base::Reentry::Entered entered(connection.reentry_);
+    if (connection.state_ == State::Handshaking) connection.close_now();
+    if (connection.state_ == State::Open) connection.protocol_->on_deadline();
+    connection.settle();
 }
 
-void ClientConnection::on_timer(void* self) noexcept {
+void ClientConnection::on_output_deadline(void* self) noexcept {
     auto& connection = *static_cast<ClientConnection*>(self);
-    if (connection.deadline_ms_ == 0 || connection.state_ == State::Finishing) return;
-    const uint64_t now_ms = connection.worker_.loop.timers().now_ms();
-    if (connection.deadline_ms_ > now_ms) {
-        connection.timer_at_ms_ = connection.deadline_ms_;
-        connection.worker_.loop.timers().arm(connection.timer_, connection.deadline_ms_ - now_ms);
-        return;
-    }
-    if (connection.state_ == State::Handshaking) {
-        connection.state_ = State::Finishing;
-        connection.stream_->close();
-        return;
-    }
-    connection.http1_.on_deadline();
+    const base::Reentry::Entered entered(connection.reentry_);
+    if (connection.state_ == State::Over) return;
+    base::log_debug("proxy", connection.address_, "cut: too slow in taking the response");
+    connection.worker_.counters.slow_clients++;
+    connection.abort();
+    connection.settle();
 }
 
 }  // namespace proxy

@@ -1,7 +1,5 @@
 #include "proxy/exchange.h"
 
-#include <cerrno>
-
 #include "proxy/worker_context.h"
 
 namespace proxy {
@@ -10,13 +8,6 @@ namespace {
 
 std::span<const uint8_t> as_bytes(std::string_view text) {
     return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
-
-/// Lack of our own descriptors, ports or memory, as opposed to a server that does not answer.
-bool is_shortage(const base::Error& error) {
-    return error.domain == base::ErrorDomain::System &&
-           (error.code == EMFILE || error.code == ENFILE || error.code == EADDRNOTAVAIL ||
-            error.code == ENOBUFS || error.code == ENOMEM);
 }
 
 /// An announced Keep-Alive timeout less a margin for the way there: httpd counts from its own last
@@ -31,20 +22,37 @@ uint64_t reuse_ms(uint32_t pool_idle_ms, int announced_s) {
 
 }  // namespace
 
-bool Exchange::start(ExchangeSource& source, const RequestHead& head, const ForwardInfo& forward,
-                     const std::shared_ptr<const Backend>& backend, const Limits& limits) {
+void Exchange::move_to(State next) {
+    switch (next) {
+        case State::Idle:
+            break;
+        case State::Sending:
+            base::check(state_ == State::Idle);
+            break;
+        case State::Head:
+            base::check(state_ == State::Sending);
+            break;
+        case State::Body:
+        case State::Tunnel:
+            base::check(state_ == State::Head);
+            break;
+        case State::Over:
+            base::check(is_under_way());
+            break;
+    }
+    state_ = next;
+}
+
+// --- the request
+
+bool Exchange::start(ResponseSink& sink, const RequestHead& head, const ForwardInfo& forward,
+                     const Site& site, const Limits& limits) {
     base::check(state_ == State::Idle);
-    backend_ = backend;
+    sink_ = &sink;
+    site_ = &site;
     connect_ms_ = limits.backend_connect_ms;
     pool_idle_ms_ = limits.backend_idle_ms;
-    servers_tried_ = 0;
-    connection_ = lease(false);
-    if (connection_ == nullptr) {
-        backend_.reset();
-        return false;
-    }
-    source_ = &source;
-    state_ = State::Sending;
+    attempts_ = {};
     request_framing_ = head.framing;
     pushed_ = request_ended_ = body_begun_ = beyond_first_ = replayed_ = false;
     idempotent_ = head.is_idempotent;
@@ -55,10 +63,13 @@ bool Exchange::start(ExchangeSource& source, const RequestHead& head, const Forw
     partial_.clear();
 
     out_ = worker_.loop.chunks().take();
-    if (!out_) {
-        release(false, 0);
+    if (!out_) return false;
+    connection_ = lease(false);
+    if (connection_ == nullptr) {
+        out_ = {};
         return false;
     }
+    move_to(State::Sending);
     if (const size_t size = write_request_head(head, forward, out_.room()); size > 0) {
         out_.filled(size);
     } else {
@@ -73,19 +84,16 @@ bool Exchange::start(ExchangeSource& source, const RequestHead& head, const Forw
 }
 
 BackendConnection* Exchange::lease(bool fresh) {
-    const auto& pools = worker_.pools.of(backend_, worker_.routes.get());
-    const size_t count = pools.size();
-    if (count == 0) return nullptr;
-    if (servers_tried_ == 0) worker_.next_server++;
-    for (; servers_tried_ < count; ++servers_tried_) {
-        ServerPool& pool = *pools[(worker_.next_server + servers_tried_) % count];
+    Balancer& balancer = worker_.pools.of(site_->backend, worker_.routes.get());
+    const uint64_t now_ms = worker_.loop.now_ms();
+    while (ServerPool* pool = balancer.next(attempts_, now_ms)) {
         if (!fresh) {
-            if (BackendConnection* pooled = pool.reuse(*this)) {
+            if (BackendConnection* pooled = pool->reuse(*this)) {
                 worker_.counters.backend_reused++;
                 return pooled;
             }
         }
-        auto made = pool.connect(*this, connect_ms_);
+        auto made = pool->connect(*this, connect_ms_);
         if (made) {
             worker_.counters.backend_connects++;
             return *made;
@@ -99,7 +107,7 @@ void Exchange::append(std::span<const uint8_t> bytes) {
         if (!out_) out_ = worker_.loop.chunks().take();
         if (!out_) {
             // No memory for this request: its connection breaks, and on_backend_closed() says so.
-            connection_->stream().close();
+            connection_->give_up();
             return;
         }
         const size_t size = std::min(bytes.size(), out_.room().size());
@@ -111,7 +119,7 @@ void Exchange::append(std::span<const uint8_t> bytes) {
 }
 
 void Exchange::push_out() {
-    const bool may_replay = connection_->reused() || backend_->servers.size() > 1;
+    const bool may_replay = connection_->reused() || site_->backend->servers.size() > 1;
     if (pushed_) {
         beyond_first_ = true;
     } else if (may_replay && !replayed_) {
@@ -122,8 +130,7 @@ void Exchange::push_out() {
         }
     }
     pushed_ = true;
-    connection_->stream().send(std::move(out_));
-    out_ = {};
+    connection_->send(std::exchange(out_, {}));
 }
 
 void Exchange::flush() {
@@ -145,44 +152,70 @@ void Exchange::send_body(std::span<const uint8_t> bytes) {
 
 void Exchange::end_body() {
     base::check(!request_ended_);
-    if (request_framing_ == Framing::Chunked) append(as_bytes(last_chunk));
     request_ended_ = true;
+    if (connection_ == nullptr) return;  // over already: nobody reads it
+    if (request_framing_ == Framing::Chunked) append(as_bytes(last_chunk));
 }
 
 void Exchange::resume_response() {
-    if (connection_ != nullptr && connection_->stream().paused()) connection_->stream().resume();
+    if (connection_ == nullptr) return;
+    if (const size_t room = sink_->room(); room > 0) connection_->set_room(room);
 }
 
-void Exchange::release(bool reusable, uint64_t idle_until_ms) {
-    if (BackendConnection* connection = std::exchange(connection_, nullptr)) {
-        connection->give_back(reusable, idle_until_ms);
-    }
-    state_ = State::Idle;
+void Exchange::reset() {
+    reentry_.check_outside();
+    if (BackendConnection* connection = std::exchange(connection_, nullptr)) connection->release();
+    move_to(State::Idle);
     out_ = {};
     first_ = {};
-    backend_.reset();
+    sink_ = nullptr;
+    site_ = nullptr;
 }
 
-/// The exchange ends without a response, or in the middle of one. Nothing is touched after the call
-/// back.
-void Exchange::fail(int status, const char* reason) {
+// --- ends
+
+Exchange::Step Exchange::over(const Lease& lease) {
+    move_to(State::Over);
+    connection_ = nullptr;
+    lease_ = lease;
+    out_ = {};
+    first_ = {};
+    return Step::Over;
+}
+
+Exchange::Step Exchange::gone() {
+    return over(Lease::close());
+}
+
+Exchange::Step Exchange::fail(int status, const char* reason) {
     worker_.counters.backend_failures++;
-    release(false, 0);
-    source_->on_exchange_failed(status, reason);
+    (void)over(Lease::close());
+    sink_->on_failed(status, reason);
+    return Step::Over;
+}
+
+/// `surplus`: the server sent more than its message: nobody else may get that connection (BE-12).
+Exchange::Step Exchange::complete(bool surplus) {
+    const bool reusable = backend_keep_alive_ && request_ended_ && !surplus &&
+                          response_framing_ != Framing::UntilClose;
+    (void)over(reusable ? Lease::pool(worker_.loop.now_ms() +
+                                      reuse_ms(pool_idle_ms_, keep_alive_timeout_s_))
+                        : Lease::close());
+    sink_->on_response_end();
+    return Step::Over;
 }
 
 /// RFC 9112 9.3.1, faults.md BE-01, BE-03, BE-15: once, on a fresh connection, if the server cannot
 /// have acted on the request, or acting twice is harmless, and all that was sent is still here.
 bool Exchange::try_replay() {
     if (state_ != State::Sending || beyond_first_ || !(first_ || !pushed_)) return false;
-    if (lost_before_connect_) {
-        if (++servers_tried_ >= backend_->servers.size()) return false;
-    } else {
+    if (!lost_before_connect_) {
         // Of a request that is not idempotent nothing may have been sent that a server acts on: a
         // byte of its body, or all of a request without one (RFC 9110 9.2.2).
         const bool may_act = body_begun_ || request_ended_;
         if (replayed_ || !lost_reused_ || (may_act && !idempotent_)) return false;
         replayed_ = true;
+        attempts_.tried = 0;  // it was there a moment ago
     }
     BackendConnection* next = lease(true);
     if (next == nullptr) return false;
@@ -191,82 +224,75 @@ bool Exchange::try_replay() {
     if (first_) {
         net::Chunk again = worker_.loop.chunks().take();
         if (!again) {
-            connection_->stream().close();
+            connection_->give_up();
             return true;
         }
         std::memcpy(again.data(), first_.data(), first_.size());
         again.filled(first_.size());
-        connection_->stream().send(std::move(again));
+        connection_->send(std::move(again));
     }
     return true;
 }
 
-void Exchange::on_backend_connected() noexcept {}
-
-void Exchange::on_backend_writable() noexcept {
-    if (can_take()) source_->on_exchange_writable();
+Exchange::Step Exchange::lost(int status, const char* reason) {
+    connection_ = nullptr;
+    if (try_replay()) return Step::Go;
+    return fail(status, reason);
 }
 
-void Exchange::on_backend_data(std::span<uint8_t> bytes) noexcept {
-    std::string_view input(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+// --- the response
+
+Lease Exchange::on_backend_data(std::span<uint8_t> bytes) noexcept {
+    const base::Reentry::Entered entered(reentry_);
+    base::check(is_under_way());
+    const std::string_view input(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     first_ = {};
-    if (state_ == State::Sending) state_ = State::Head;
-    if (state_ == State::Head) {
-        const bool pieced = !partial_.empty();
-        if (pieced) {
-            partial_.append(input);
-            input = partial_;
-        }
-        if (!read_head(input)) {
-            // Over, or incomplete: then the rest waits in partial_.
-            if (state_ == State::Head) {
-                if (pieced) {
-                    partial_.erase(0, partial_.size() - input.size());
-                } else {
-                    partial_.assign(input);
-                }
-            }
-            return;
-        }
-    }
-    if (state_ == State::Tunnel) {
-        if (!input.empty()) source_->on_response_data(as_bytes(input));
-        source_->on_response_flush();
-    } else {
-        read_body(input);
-    }
-    if (connection_ != nullptr && !source_->can_take_response()) connection_->stream().pause();
+    if (state_ == State::Sending) move_to(State::Head);
+    const Step step = state_ == State::Head ? read_head_bytes(input) : read_body(input);
+    if (step == Step::Over) return lease_;
+    connection_->set_room(sink_->room());
+    return Lease::keep();
 }
 
-bool Exchange::read_head(std::string_view& input) {
+/// Bytes while the final head is not there: what is incomplete waits in partial_.
+Exchange::Step Exchange::read_head_bytes(std::string_view input) {
+    const bool pieced = !partial_.empty();
+    if (pieced) {
+        partial_.append(input);
+        input = partial_;
+    }
+    if (read_heads(input) == Step::Over) return Step::Over;
+    if (state_ != State::Head) return read_body(input);
+    if (pieced) {
+        partial_.erase(0, partial_.size() - input.size());
+    } else {
+        partial_.assign(input);
+    }
+    // Interim responses must not wait for the final one.
+    return interims_ > 0 && sink_->on_response_flush() == Flow::Gone ? gone() : Step::Go;
+}
+
+Exchange::Step Exchange::read_heads(std::string_view& input) {
     ResponseHead& head = worker_.response_head;
     for (;;) {
         const ParseResult result = parse_response(input, progress_, to_head_, head);
-        if (result.state == ParseResult::State::Incomplete) return false;
-        if (result.state == ParseResult::State::Bad) {
-            fail(502, result.reason);
-            return false;
-        }
+        if (result.state == ParseResult::State::Incomplete) return Step::Go;
+        if (result.state == ParseResult::State::Bad) return fail(502, result.reason);
         input.remove_prefix(result.consumed);
         progress_.reset();
         if (head.status >= 200) break;
         if (head.status == 101) {
-            if (!websocket_) {
-                fail(502, "unasked-101");
-                return false;
-            }
-            state_ = State::Tunnel;
-            source_->on_response_head(head, true);
-            return true;
+            if (!websocket_) return fail(502, "unasked-101");
+            move_to(State::Tunnel);
+            return sink_->on_response_head(head, true) == Flow::Gone ? gone() : Step::Go;
         }
-        if (++interims_ > interim_responses_max) {
-            fail(502, "too-many-interim-responses");
-            return false;
-        }
-        // 100 is ours to say: we answered Expect ourselves.
-        if (head.status != 100) source_->on_interim_response(head);
+        if (++interims_ > interim_responses_max) return fail(502, "too-many-interim-responses");
+        // 100 is ours to say: we answered Expect ourselves. Hints beyond the number that is relayed
+        // are left out (BE-08): the response is what counts.
+        if (head.status == 100 || interims_ > interim_responses_relayed_max) continue;
+        if (sink_->on_interim_response(head) == Flow::Gone) return gone();
     }
-    state_ = State::Body;
+    move_to(State::Body);
     response_framing_ = head.framing;
     response_left_ = head.framing == Framing::Length ? head.content_length : 0;
     chunks_.reset();
@@ -274,116 +300,109 @@ bool Exchange::read_head(std::string_view& input) {
     keep_alive_timeout_s_ = head.keep_alive_timeout_s;
     const bool has_body = response_framing_ == Framing::Chunked ||
                           response_framing_ == Framing::UntilClose || response_left_ > 0;
-    source_->on_response_head(head, has_body);
-    return true;
+    return sink_->on_response_head(head, has_body) == Flow::Gone ? gone() : Step::Go;
 }
 
-void Exchange::read_body(std::string_view input) {
+Exchange::Step Exchange::read_body(std::string_view input) {
+    if (state_ == State::Tunnel) {
+        if (!input.empty() && sink_->on_response_data(as_bytes(input)) == Flow::Gone) {
+            return gone();
+        }
+        return sink_->on_response_flush() == Flow::Gone ? gone() : Step::Go;
+    }
     switch (response_framing_) {
         case Framing::None:
-            response_complete(!input.empty());
-            return;
+            return complete(!input.empty());
         case Framing::Length: {
             const size_t size =
                 static_cast<size_t>(std::min<uint64_t>(input.size(), response_left_));
-            if (size > 0) source_->on_response_data(as_bytes(input.substr(0, size)));
             response_left_ -= size;
-            if (response_left_ == 0) {
-                response_complete(size < input.size());
-                return;
+            if (size > 0 &&
+                sink_->on_response_data(as_bytes(input.substr(0, size))) == Flow::Gone) {
+                return gone();
             }
+            if (response_left_ == 0) return complete(size < input.size());
             break;
         }
         case Framing::Chunked:
             while (!input.empty()) {
                 const ChunkDecoder::Step step = chunks_.decode(input);
-                if (step.state == ChunkDecoder::State::Bad) {
-                    fail(502, step.reason);
-                    return;
+                if (step.state == ChunkDecoder::State::Bad) return fail(502, step.reason);
+                if (!step.data.empty() &&
+                    sink_->on_response_data(as_bytes(step.data)) == Flow::Gone) {
+                    return gone();
                 }
-                if (!step.data.empty()) source_->on_response_data(as_bytes(step.data));
                 input.remove_prefix(step.consumed);
-                if (step.state == ChunkDecoder::State::Done) {
-                    response_complete(!input.empty());
-                    return;
-                }
+                if (step.state == ChunkDecoder::State::Done) return complete(!input.empty());
                 if (step.consumed == 0) break;
             }
             break;
         case Framing::UntilClose:
-            if (!input.empty()) source_->on_response_data(as_bytes(input));
+            if (!input.empty() && sink_->on_response_data(as_bytes(input)) == Flow::Gone) {
+                return gone();
+            }
             break;
     }
-    source_->on_response_flush();
+    return sink_->on_response_flush() == Flow::Gone ? gone() : Step::Go;
 }
 
-/// `surplus`: the server sent more than its message: nobody else may get that connection (BE-12).
-void Exchange::response_complete(bool surplus) {
-    const bool reusable = backend_keep_alive_ && request_ended_ && !surplus &&
-                          response_framing_ != Framing::UntilClose;
-    const uint64_t until_ms =
-        worker_.loop.now_ms() + reuse_ms(pool_idle_ms_, keep_alive_timeout_s_);
-    release(reusable, until_ms);
-    source_->on_response_end();
+void Exchange::on_backend_writable() noexcept {
+    const base::Reentry::Entered entered(reentry_);
+    if (room() > 0) sink_->on_request_room();
 }
 
-/// The server ended or lost the connection; what that means depends on how far the response was.
-void Exchange::broke_off(int status, const char* reason) {
-    if (try_replay()) return;
-    fail(status, reason);
-}
-
-void Exchange::on_backend_end() noexcept {
+Lease Exchange::on_backend_end() noexcept {
+    const base::Reentry::Entered entered(reentry_);
+    base::check(is_under_way());
     switch (state_) {
-        case State::Idle:
-            return;
         case State::Sending:
             lost_before_connect_ = false;
             lost_reused_ = connection_->reused();
-            std::exchange(connection_, nullptr)->drop();
-            broke_off(502, "backend-closed-before-response");
-            return;
+            (void)lost(502, "backend-closed-before-response");
+            break;
         case State::Head:
-            fail(502, "backend-closed-in-head");
-            return;
+            (void)fail(502, "backend-closed-in-head");
+            break;
         case State::Body:
             if (response_framing_ == Framing::UntilClose) {
-                response_complete(false);
+                (void)complete(false);
             } else {
-                fail(502, "backend-closed-in-body");
+                (void)fail(502, "backend-closed-in-body");
             }
-            return;
+            break;
         case State::Tunnel:
-            release(false, 0);
-            source_->on_response_end();
-            return;
+            (void)over(Lease::close());
+            sink_->on_response_end();
+            break;
+        case State::Idle:
+        case State::Over:
+            break;
     }
+    return Lease::close();  // of the connection that ended; a replay leased another one
 }
 
 void Exchange::on_backend_closed(base::Error error) noexcept {
+    const base::Reentry::Entered entered(reentry_);
+    base::check(is_under_way());
     // The lease ended with the connection; the object behind it goes after this call.
     const bool connected = connection_->connected();
     lost_before_connect_ = !connected;
     lost_reused_ = connection_->reused();
     connection_ = nullptr;
-    if (state_ == State::Sending) {
-        if (!connected) {
-            const bool timed_out = error.domain == base::ErrorDomain::Net;
-            broke_off(is_shortage(error) ? 503 : (timed_out ? 504 : 502),
-                      timed_out ? "backend-connect-timeout" : "backend-connect-failed");
-        } else if (error.domain == base::ErrorDomain::None) {
-            fail(503, "out-of-memory");
-        } else {
-            broke_off(502, "backend-reset-before-response");
-        }
-        return;
+    if (error.domain == base::ErrorDomain::None) {
+        (void)fail(503, "out-of-memory");  // give_up()
+    } else if (state_ == State::Tunnel) {
+        (void)over(Lease::close());
+        sink_->on_response_end();
+    } else if (state_ != State::Sending) {
+        (void)fail(502, "backend-reset-in-response");
+    } else if (connected) {
+        (void)lost(502, "backend-reset-before-response");
+    } else {
+        const bool timed_out = error.domain == base::ErrorDomain::Net;
+        (void)lost(is_shortage(error) ? 503 : (timed_out ? 504 : 502),
+                   timed_out ? "backend-connect-timeout" : "backend-connect-failed");
     }
-    if (state_ == State::Tunnel) {
-        release(false, 0);
-        source_->on_response_end();
-        return;
-    }
-    fail(502, "backend-reset-in-response");
 }
 
 }  // namespace proxy

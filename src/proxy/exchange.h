@@ -1,24 +1,26 @@
-// One request and its response between a source (an HTTP/1 connection, later an HTTP/2 stream) and
-// a leased backend connection. HTTP/1 and HTTP/2 on the client side differ in nothing else.
+// One request and its response between a ResponseSink and a leased backend connection. HTTP/1 and
+// HTTP/2 on the client side differ in nothing else.
 //
-// Bodies flow by credit: the source gives body bytes only while can_take() is true and hears
-// on_exchange_writable() when it is again; the other way round the exchange pauses its backend
-// while the source cannot take more. At most two chunks are in flight per direction.
+// Bodies flow by credit in bytes: the client's side gives body bytes while room() is not 0 and
+// hears on_request_room() when it is so again; the other way round the exchange lets its backend
+// wait while the sink's room() is 0.
 //
-//   Idle ─▶ Sending ─▶ Head ─▶ Body ─▶ Idle     request staged ─▶ first byte of the response ─▶ its
-//   end
-//                        └──▶ Tunnel ─▶ Idle    after 101 on a websocket request
+//   Idle ─▶ Sending ─▶ Head ─▶ Body ─▶ Over ─▶ Idle     request staged ─▶ first byte of the
+//             │          └──▶ Tunnel ─▲                  response ─▶ its head ─▶ its end; Tunnel
+//             └───────────────────────┘                  after 101; Idle by reset()
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "proxy/backend_connection.h"
+#include "proxy/balancer.h"
 #include "proxy/chunked.h"
 #include "proxy/head.h"
 #include "proxy/http1_parser.h"
+#include "proxy/response_sink.h"
 #include "proxy/rewrite.h"
 #include "proxy/routes.h"
 
@@ -26,97 +28,85 @@ namespace proxy {
 
 struct WorkerContext;
 
-/// The client's side of an exchange. Each call may end with the exchange being given back; the
-/// exchange touches nothing afterwards.
-class ExchangeSource {
-  public:
-    /// A 1xx other than 100 and 101.
-    virtual void on_interim_response(const ResponseHead& head) noexcept = 0;
-    /// `head` lives during the call. `has_body`: on_response_data() and on_response_end() follow,
-    /// else only on_response_end(). For 101 raw bytes follow, both ways.
-    virtual void on_response_head(const ResponseHead& head, bool has_body) noexcept = 0;
-    virtual void on_response_data(std::span<const uint8_t> bytes) noexcept = 0;
-    /// All that one read from the backend brought has been given: send it.
-    virtual void on_response_flush() noexcept = 0;
-    /// The response is complete (send what is left). The exchange is over.
-    virtual void on_response_end() noexcept = 0;
-    /// It broke. `status`: what to tell the client (502, 503, 504) if nothing of a response was
-    /// given yet; else the client's message has to be cut. The exchange is over. `reason` is for
-    /// the log.
-    virtual void on_exchange_failed(int status, const char* reason) noexcept = 0;
-    /// More of the request body may be given.
-    virtual void on_exchange_writable() noexcept = 0;
-    /// Room for one more read from the backend.
-    virtual bool can_take_response() const noexcept = 0;
-
-  protected:
-    ~ExchangeSource() = default;
-};
-
-/// Recycled by its worker; see WorkerContext::take_exchange().
+/// Part of a request, which outlives it and owns the routes that it goes by.
 class Exchange final : public BackendUser {
   public:
     explicit Exchange(WorkerContext& worker) : worker_(worker) {}
+    Exchange(const Exchange&) = delete;
+    Exchange& operator=(const Exchange&) = delete;
 
-    /// Leases a connection and stages the head; flush() sends it. Nothing is called back from
-    /// inside; false: no descriptor, port or memory was left to lease one (503), and the exchange
-    /// is as before.
-    bool start(ExchangeSource& source, const RequestHead& head, const ForwardInfo& forward,
-               const std::shared_ptr<const Backend>& backend, const Limits& limits);
+    /// Leases a connection to one of `site`'s servers and stages the head; flush() sends it.
+    /// Nothing is called back from inside. False: no descriptor, port or memory was left for it
+    /// (503), and the exchange is Idle as before. `site` and `limits` live until reset().
+    bool start(ResponseSink& sink, const RequestHead& head, const ForwardInfo& forward,
+               const Site& site, const Limits& limits);
 
-    /// Body bytes, already unframed; framed anew for the backend. Needs can_take(). Not empty, 16
-    /// KiB at most.
+    /// Body bytes, already unframed; framed anew for the backend. Needs room(). Not empty, 16 KiB
+    /// at most.
     void send_body(std::span<const uint8_t> bytes);
     /// The request is complete.
     void end_body();
-    /// Raw bytes of a tunnel, from the client. Needs can_take().
+    /// Raw bytes of a tunnel, from the client. Needs room().
     void send_raw(std::span<const uint8_t> bytes) { append(bytes); }
     /// Sends what was staged since the last flush.
     void flush();
-    bool can_take() const { return connection_ != nullptr && connection_->can_take(); }
+    /// Bytes of the request that can be given now.
+    size_t room() const { return connection_ != nullptr ? connection_->send_room() : 0; }
 
-    /// The source can take more of the response.
+    /// The sink has room again.
     void resume_response();
-    /// The source gives up: its client is gone, broke the protocol, or waited too long. No call
-    /// back.
-    void cancel() { release(false, 0); }
+    /// Ends what is under way: the backend connection closes, the sink hears nothing more. Not from
+    /// inside the sink's calls. Then it is Idle.
+    void reset();
 
-    bool request_ended() const { return request_ended_; }
-    /// A byte of the response was there.
-    bool response_started() const { return state_ >= State::Head && state_ != State::Sending; }
-    bool is_tunnel() const { return state_ == State::Tunnel; }
+    /// From start() until the sink hears the end, or reset().
+    bool is_under_way() const { return state_ != State::Idle && state_ != State::Over; }
+    bool is_idle() const { return state_ == State::Idle; }
 
-    void on_backend_connected() noexcept override;
-    void on_backend_data(std::span<uint8_t> bytes) noexcept override;
-    void on_backend_end() noexcept override;
+    Lease on_backend_data(std::span<uint8_t> bytes) noexcept override;
+    Lease on_backend_end() noexcept override;
     void on_backend_writable() noexcept override;
     void on_backend_closed(base::Error error) noexcept override;
 
   private:
-    enum class State : uint8_t { Idle, Sending, Head, Body, Tunnel };
+    enum class State : uint8_t { Idle, Sending, Head, Body, Tunnel, Over };
+    /// Whether the event's work goes on; Over: `lease_` says what becomes of the lease.
+    enum class Step : uint8_t { Go, Over };
 
-    /// A pooled connection, else a new one to the next server; null if none could be made.
+    /// The only place where the state changes.
+    void move_to(State next);
+    /// A pooled connection, unless `fresh`, or a new one to the next server; null if none could be
+    /// made.
     BackendConnection* lease(bool fresh);
     void append(std::span<const uint8_t> bytes);
     void push_out();
     bool try_replay();
-    /// Both parse one piece; false when the exchange is over or more bytes are needed.
-    bool read_head(std::string_view& input);
-    void read_body(std::string_view input);
-    void response_complete(bool surplus);
-    void fail(int status, const char* reason);
-    void broke_off(int status, const char* reason);
-    void release(bool reusable, uint64_t idle_until_ms);
+
+    /// Each parses a piece. `input` loses what was used.
+    Step read_heads(std::string_view& input);
+    Step read_head_bytes(std::string_view input);
+    Step read_body(std::string_view input);
+
+    // Ends of the exchange. The lease ends with what they return from the backend's event.
+    Step complete(bool surplus);
+    Step fail(int status, const char* reason);
+    Step gone();
+    Step over(const Lease& lease);
+    /// The server ended or lost the connection before it answered: once more, or fail().
+    Step lost(int status, const char* reason);
 
     WorkerContext& worker_;
-    ExchangeSource* source_ = nullptr;
-    std::shared_ptr<const Backend> backend_;
+    ResponseSink* sink_ = nullptr;
+    const Site* site_ = nullptr;
     BackendConnection* connection_ = nullptr;
+    Lease lease_;
     State state_ = State::Idle;
+    base::Reentry reentry_;
 
     // The request.
     net::Chunk out_;    // staged bytes
     net::Chunk first_;  // copy of what was sent first, until a byte of the response is there
+    Attempts attempts_;
     Framing request_framing_ = Framing::None;
     bool pushed_ = false;  // something was given to the connection
     bool request_ended_ = false;
@@ -128,7 +118,6 @@ class Exchange final : public BackendUser {
     bool replayed_ = false;
     bool lost_before_connect_ = false;  // how the last connection ended
     bool lost_reused_ = false;
-    uint32_t servers_tried_ = 0;
     uint32_t connect_ms_ = 0;
     uint32_t pool_idle_ms_ = 0;
 

@@ -1,28 +1,18 @@
 #include "proxy/http1_connection.h"
 
-#include "base/text.h"
-#include "proxy/client_connection.h"
-#include "proxy/client_identity.h"
+#include "base/log.h"
 #include "proxy/responder.h"
+#include "proxy/worker_context.h"
 
 namespace proxy {
 
 namespace {
 
-constexpr std::string_view challenge_prefix = "/.well-known/acme-challenge/";
-constexpr std::string_view well_known_prefix = "/.well-known/";
-constexpr std::string_view certificate_status_path = "/.httpd/certificate-status";
 /// Bodies beyond this get large receive buffers.
 constexpr uint64_t bulk_bytes = 64 * 1024;
 /// A body of our own goes out in pieces of this size: the stream takes 16 chunks at once, and the
 /// status of some hundred domains is more.
 constexpr size_t local_piece = 128 * 1024;
-/// A body may be slow for so long before its average rate counts.
-constexpr uint64_t body_grace_ms = 10'000;
-
-std::string_view path_of(std::string_view target) {
-    return target.substr(0, target.find('?'));
-}
 
 std::span<const uint8_t> as_bytes(std::string_view text) {
     return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
@@ -31,14 +21,39 @@ std::span<const uint8_t> as_bytes(std::string_view text) {
 }  // namespace
 
 Http1Connection::~Http1Connection() {
-    drop_exchange();
+    give_back_request();
 }
 
-void Http1Connection::drop_exchange() {
-    waiting_local_.reset();
-    if (!exchange_) return;
-    exchange_->cancel();
-    worker_.give_back(std::move(exchange_));
+void Http1Connection::move_to(State next) {
+    switch (next) {
+        case State::Head:
+            base::check(state_ == State::Done);
+            break;
+        case State::Body:
+            base::check(state_ == State::Head);
+            break;
+        case State::Done:
+            base::check(state_ == State::Head || state_ == State::Body);
+            break;
+        case State::Tunnel:
+            base::check(state_ == State::Done);
+            break;
+        case State::Dead:
+            break;
+    }
+    state_ = next;
+}
+
+Request& Http1Connection::fresh_request() {
+    give_back_request();
+    request_ = worker_.take_request();
+    return *request_;
+}
+
+void Http1Connection::give_back_request() {
+    if (!request_) return;
+    request_->reset();
+    worker_.give_back(std::move(request_));
 }
 
 // --- requests
@@ -47,27 +62,28 @@ bool Http1Connection::is_full(size_t waiting) const {
     if (waiting == 0) return false;
     // An incomplete head wants more bytes; everything else waits for a backend or for the client to
     // read.
-    return state_ != State::Head || !client_.can_write();
+    return state_ != State::Head || client_.room() == 0;
+}
+
+bool Http1Connection::is_waiting_for_response() const {
+    return request_ && request_->exchange().is_under_way();
 }
 
 size_t Http1Connection::on_bytes(std::string_view input) {
+    const base::Reentry::Entered entered(reentry_);
     size_t used = 0;
     while (used < input.size()) {
         const std::string_view rest = input.substr(used);
         size_t step = 0;
         switch (state_) {
             case State::Head:
-                step = client_.can_write() ? read_head(rest) : 0;
+                step = client_.room() > 0 ? read_head(rest) : 0;
                 break;
             case State::Body:
                 step = read_body(rest);
                 break;
             case State::Tunnel:
-                if (exchange_->can_take()) {
-                    step = std::min(rest.size(), tls::Session::plaintext_max);
-                    exchange_->send_raw(as_bytes(rest.substr(0, step)));
-                    client_.set_deadline(worker_.routes.get().limits().tunnel_idle_ms);
-                }
+                step = read_tunnel(rest);
                 break;
             case State::Done:
                 break;
@@ -77,8 +93,17 @@ size_t Http1Connection::on_bytes(std::string_view input) {
         used += step;
         if (step == 0) break;
     }
-    if (exchange_) exchange_->flush();
+    if (request_) request_->exchange().flush();
     return used;
+}
+
+void Http1Connection::on_turn() {
+    const base::Reentry::Entered entered(reentry_);
+    if (request_ && request_->is_finished()) give_back_request();
+    if (request_ && state_ == State::Body && request_->body_room() > 0) {
+        request_->resume_body();
+        request_->set_deadline(request_->limits().body_ms);
+    }
 }
 
 size_t Http1Connection::read_head(std::string_view input) {
@@ -99,98 +124,27 @@ size_t Http1Connection::read_head(std::string_view input) {
     }
     progress_.reset();
     head_begun_ = false;
-    first_ = false;
+    client_.set_deadline(0);  // from here on the request's own deadline counts
     handle(head);
     return result.consumed;
 }
 
 void Http1Connection::handle(const RequestHead& head) {
-    worker_.counters.requests++;
-    const Routes& routes = worker_.routes.get();
-    const Limits& limits = routes.limits();
     minor_ = static_cast<uint8_t>(head.minor);
     is_head_ = head.is_head;
     keep_alive_ = head.keep_alive && !worker_.draining;
-    response_begun_ = false;
-    hsts_ = false;
     body_framing_ = head.framing;
     body_left_ = head.framing == Framing::Length ? head.content_length : 0;
-    body_bytes_ = 0;
     chunks_.reset();
-    const bool has_body = head.framing == Framing::Chunked || body_left_ > 0;
-    state_ = has_body ? State::Body : State::Done;
-    if (worker_.access_log.enabled()) {
-        if (!record_) record_ = std::make_unique<AccessRecord>();
-        worker_.access_log.begin(*record_, head);
-    }
-
-    const Site* site = routes.find(head.host);
-    if (limits.request_body_max > 0 && body_left_ > limits.request_body_max) {
-        respond_error(413, true);
-        return;
-    }
-    if (answer_locally(head, site, routes)) return;
-    forward(head, *site, routes);
-}
-
-/// Everything that does not go to a backend, in mod_md's order (mod_md.md section 9).
-bool Http1Connection::answer_locally(const RequestHead& head, const Site* site,
-                                     const Routes& routes) {
-    const std::string_view path = path_of(head.target);
-    if (worker_.options.local != nullptr) {
+    const Decision decision = fresh_request().begin(head, client_.tls_info());
+    move_to(head.framing == Framing::Chunked || body_left_ > 0 ? State::Body : State::Done);
+    if (const auto* reply = std::get_if<Reply>(&decision)) {
+        respond(reply->response, reply->close);
+    } else if (const auto* forwarded = std::get_if<Forward>(&decision)) {
+        forward(head, *forwarded);
+    } else {
         ask_local_handler(head);
-        return true;
     }
-
-    const bool readable = head.method == "GET" || head.is_head;
-    Admission admission = Admission::Served;
-    if (const tls::SessionInfo* session = client_.tls_info()) {
-        admission = admit(*session, head.host, site, routes);
-    }
-    if (admission == Admission::Misdirected) {
-        respond_error(421, false);
-        return true;
-    }
-    // The status of a certificate can be asked for before there is one.
-    if (path == certificate_status_path && readable) {
-        const std::string* body = worker_.certificate_status.get().find(head.host);
-        if (body != nullptr) {
-            respond({200, "application/json", {}, *body}, false);
-            return true;
-        }
-    }
-    if (admission == Admission::NotReady) {
-        respond_error(503, false);
-        return true;
-    }
-    if (path.starts_with(challenge_prefix)) {
-        // Exactly our token on its own name; all else is normal traffic (H1-62).
-        const auto& answers = worker_.http01.get().by_token;
-        if (!answers.empty()) {
-            const auto answer = answers.find(std::string(path.substr(challenge_prefix.size())));
-            if (answer != answers.end() && base::iequals(answer->second.name, head.host)) {
-                if (readable) {
-                    respond({200, "", {}, answer->second.key_authorization}, false);
-                } else {
-                    respond_error(501, false);
-                }
-                return true;
-            }
-        }
-    }
-    if (site == nullptr) {
-        respond_error(client_.tls_info() != nullptr ? 421 : 404, false);
-        return true;
-    }
-    if (site->require_https != RequireHttps::Off && client_.tls_info() == nullptr &&
-        !path.starts_with(well_known_prefix)) {
-        respond(https_redirect(site->require_https == RequireHttps::Temporary, head.method,
-                               head.host.empty() ? std::string_view(site->name) : head.host,
-                               site->https_port, head.target),
-                false);
-        return true;
-    }
-    return false;
 }
 
 /// At once, or when the body is there.
@@ -198,28 +152,15 @@ void Http1Connection::ask_local_handler(const RequestHead& head) {
     const LocalRequest request = make_local_request(head, client_.is_unix());
     if (state_ == State::Done) {
         respond(worker_.options.local->handle(request), false);
-    } else if (body_left_ > LocalHandler::body_bytes_max) {
-        respond_error(413, true);
     } else {
-        waiting_local_ = std::make_unique<WaitingLocalRequest>(request);
-        begin_request_body(head, worker_.routes.get().limits());
+        request_->wait_for_body(*this, request);
+        begin_request_body(head);
     }
 }
 
-/// The body is wanted: asks for it if the client waits to be asked.
-void Http1Connection::begin_request_body(const RequestHead& head, const Limits& limits) {
-    if (head.expect_continue && head.minor >= 1) {
-        client_.append(std::string_view("HTTP/1.1 100 Continue\r\n\r\n"));
-        client_.flush();
-    }
-    body_since_ms_ = worker_.loop.now_ms();
-    if (body_framing_ == Framing::Length && body_left_ > bulk_bytes) client_.set_bulk(true);
-    client_.set_deadline(limits.body_ms);
-}
-
-void Http1Connection::forward(const RequestHead& head, const Site& site, const Routes& routes) {
+void Http1Connection::forward(const RequestHead& head, const Forward& decision) {
     const bool is_tls = client_.tls_info() != nullptr;
-    hsts_ = is_tls && site.hsts && !head.target.starts_with(well_known_prefix);
+    hsts_ = decision.hsts;
     const ForwardInfo info{
         .client_address = client_.address(),
         .proto = is_tls ? std::string_view("https") : std::string_view("http"),
@@ -227,31 +168,41 @@ void Http1Connection::forward(const RequestHead& head, const Site& site, const R
         .port = client_.public_port(),
         .upgrade = head.is_websocket,
     };
-    exchange_ = worker_.take_exchange();
-    if (!exchange_->start(*this, head, info, site.backend, routes.limits())) {
-        worker_.give_back(std::move(exchange_));
-        base::log_warn("proxy", site.backend->name,
+    if (!request_->forward(*this, head, info, *decision.site)) {
+        base::log_warn("proxy", decision.site->backend->name,
                        "no connection could be made: no descriptor, "
                        "port or memory left");
         respond_error(503, true);
         return;
     }
-    if (head.is_websocket) {
-        // Nothing of the client's goes to the backend before its 101 (H1-41).
-        state_ = State::Done;
-    }
     if (state_ == State::Body) {
-        begin_request_body(head, routes.limits());
+        begin_request_body(head);
     } else {
-        exchange_->end_body();
-        client_.set_deadline(routes.limits().backend_response_ms);
+        // Of a websocket's client nothing goes to the backend before its 101 (H1-41).
+        request_->exchange().end_body();
+        request_->set_deadline(request_->limits().backend_response_ms);
     }
 }
 
+/// The body is wanted: asks for it if the client waits to be asked.
+void Http1Connection::begin_request_body(const RequestHead& head) {
+    if (head.expect_continue && head.minor >= 1 &&
+        (client_.append(std::string_view("HTTP/1.1 100 Continue\r\n\r\n")) == Flow::Gone ||
+         client_.flush() == Flow::Gone)) {
+        return;
+    }
+    if (body_framing_ == Framing::Length && body_left_ > bulk_bytes) client_.set_bulk(true);
+    request_->begin_body();
+    request_->set_deadline(request_->limits().body_ms);
+}
+
 size_t Http1Connection::read_body(std::string_view input) {
-    const bool can_take = waiting_local_ || (exchange_ && exchange_->can_take());
-    if (!can_take) return 0;
-    const Limits& limits = worker_.routes.get().limits();
+    if (request_->body_room() == 0) {
+        // It is the backend that is slow now.
+        request_->pause_body();
+        request_->set_deadline(request_->limits().backend_response_ms);
+        return 0;
+    }
     size_t used = 0;
     std::string_view data;
     bool done = false;
@@ -272,118 +223,124 @@ size_t Http1Connection::read_body(std::string_view input) {
         data = step.data;
         done = step.state == ChunkDecoder::State::Done;
     }
-    body_bytes_ += data.size();
-    const bool is_too_large =
-        (limits.request_body_max > 0 && body_bytes_ > limits.request_body_max) ||
-        (waiting_local_ && body_bytes_ > LocalHandler::body_bytes_max);
-    if (is_too_large) {
-        break_request(413, "body-too-large");
-        return input.size();
+    switch (request_->take_body(data)) {
+        case Request::Body::Taken:
+            break;
+        case Request::Body::TooLarge:
+            break_request(413, "body-too-large");
+            return input.size();
+        case Request::Body::TooSlow:
+            break_request(408, "body-too-slow");
+            return input.size();
     }
-    if (waiting_local_) {
-        waiting_local_->add(data);
-    } else if (!data.empty()) {
-        exchange_->send_body(as_bytes(data));
-    }
-    if (body_bytes_ > bulk_bytes && !done) client_.set_bulk(true);
     if (done) {
         end_request_body();
         return used;
     }
-    const uint64_t elapsed_ms = worker_.loop.now_ms() - body_since_ms_;
-    if (elapsed_ms > body_grace_ms &&
-        body_bytes_ * 1000 < static_cast<uint64_t>(limits.body_rate_min) * elapsed_ms) {
-        on_deadline();
-        return input.size();
-    }
-    client_.set_deadline(limits.body_ms);
+    if (request_->body_bytes() > bulk_bytes) client_.set_bulk(true);
+    request_->set_deadline(request_->limits().body_ms);
     return used;
 }
 
 void Http1Connection::end_request_body() {
-    state_ = State::Done;
-    if (waiting_local_) {
-        const auto whole = std::exchange(waiting_local_, nullptr);
-        respond(worker_.options.local->handle(whole->request()), false);
+    move_to(State::Done);
+    client_.set_bulk(false);
+    if (request_->waits_for_body()) {
+        respond(request_->ask_local(), false);
         return;
     }
-    exchange_->end_body();
-    client_.set_bulk(false);
-    client_.set_deadline(worker_.routes.get().limits().backend_response_ms);
+    request_->exchange().end_body();
+    request_->set_deadline(request_->limits().backend_response_ms);
 }
 
-void Http1Connection::on_end(bool clean) {
+size_t Http1Connection::read_tunnel(std::string_view input) {
+    Exchange& exchange = request_->exchange();
+    if (exchange.room() == 0) return 0;
+    const size_t size = std::min(input.size(), tls::Session::plaintext_max);
+    exchange.send_raw(as_bytes(input.substr(0, size)));
+    request_->set_deadline(request_->limits().tunnel_idle_ms);
+    return size;
+}
+
+// --- ends and deadlines
+
+void Http1Connection::on_end(size_t waiting) {
+    const base::Reentry::Entered entered(reentry_);
     switch (state_) {
         case State::Head:
             // Between messages, or in the middle of a head that nobody will finish.
             client_.leave();
             return;
         case State::Body:
+            if (waiting > 0) return;
             // The body broke off: the backend must not take it for whole (H1-55, TL-28).
-            drop_exchange();
+            request_->exchange().reset();
             client_.abort();
             return;
         case State::Done:
-            // A half-closed client still reads (H1-56, TL-29).
-            keep_alive_ = false;
-            (void)clean;  // the request was complete: how the rest ended does not matter
-            return;
+            return;  // a half-closed client still reads (H1-56, TL-29)
         case State::Tunnel:
-            drop_exchange();
-            log_access();
-            state_ = State::Dead;
-            client_.finish();
+            if (waiting > 0) return;
+            end_tunnel();
             return;
         case State::Dead:
             return;
     }
 }
 
-void Http1Connection::on_gone() {
-    drop_exchange();
-    local_rest_.reset();
-    if (state_ == State::Dead) return;
-    if (state_ != State::Head) log_access();
-    state_ = State::Dead;
+void Http1Connection::end_tunnel() {
+    request_->exchange().reset();
+    request_->finish(client_.address());
+    move_to(State::Dead);
+    client_.finish();
 }
 
-void Http1Connection::drain() {
+void Http1Connection::on_gone() {
+    const base::Reentry::Entered entered(reentry_);
+    local_rest_.reset();
+    if (request_) {
+        request_->finish(client_.address());
+        give_back_request();
+    }
+    move_to(State::Dead);
+}
+
+void Http1Connection::on_drain() {
+    const base::Reentry::Entered entered(reentry_);
     keep_alive_ = false;
     if (state_ == State::Head && !head_begun_) client_.finish();
 }
 
 void Http1Connection::on_deadline() {
-    if (local_rest_) {
-        client_.abort();  // who does not read gets no more
-        return;
+    const base::Reentry::Entered entered(reentry_);
+    if (state_ != State::Head) return;
+    if (head_begun_) {
+        refuse(408, "head-timeout");
+    } else {
+        client_.finish();  // idle for long enough: no answer to a question not asked
     }
+}
+
+void Http1Connection::on_request_deadline() noexcept {
+    const base::Reentry::Entered entered(reentry_);
     switch (state_) {
-        case State::Head:
-            if (head_begun_) {
-                refuse(408, "head-timeout");
-            } else {
-                client_.finish();  // idle for long enough: no answer to a question not asked
-            }
-            return;
         case State::Body:
-            if (exchange_ && !exchange_->can_take()) break;  // it is the backend that is slow
-            break_request(408, "body-timeout");
-            return;
+            if (request_->waits_for_body() || request_->exchange().room() > 0) {
+                break_request(408, "body-timeout");
+                return;
+            }
+            break;  // it is the backend that is slow
         case State::Done:
             break;
         case State::Tunnel:
-            drop_exchange();
-            log_access();
-            state_ = State::Dead;
-            client_.finish();
+            end_tunnel();
             return;
+        case State::Head:
         case State::Dead:
             return;
     }
-    if (exchange_) {
-        drop_exchange();
-        on_exchange_failed(504, response_begun_ ? "response-timeout" : "backend-response-timeout");
-    }
+    request_->exchange().reset();
+    fail(504, request_->response_begun() ? "response-timeout" : "backend-response-timeout");
 }
 
 // --- responses of our own
@@ -392,39 +349,29 @@ void Http1Connection::respond(const LocalResponse& response, bool close) {
     // A body that nobody reads cannot be told from the next request: the connection ends (H1-36,
     // H1-57).
     if (close || state_ == State::Body) keep_alive_ = false;
-    worker_.counters.responses[std::clamp(response.status / 100, 0, 5)]++;
-    response_begun_ = true;
+    request_->note_status(response.status);
+    if (!is_head_) request_->note_sent(response.body.size());
     std::string head;
     write_local_head(response, minor_, keep_alive_, response.body.size(), worker_.http_date(),
                      head);
-    if (record_) {
-        record_->status = response.status;
-        record_->body_bytes = is_head_ ? 0 : response.body.size();
-    }
-    client_.append(head);
     const size_t at_once = is_head_ ? 0 : std::min(response.body.size(), local_piece);
-    client_.append(std::string_view(response.body).substr(0, at_once));
-    client_.flush();
-    if (is_head_ || at_once == response.body.size()) {
-        message_done();
+    if (client_.append(head) == Flow::Gone ||
+        client_.append(std::string_view(response.body).substr(0, at_once)) == Flow::Gone ||
+        client_.flush() == Flow::Gone) {
         return;
     }
+    if (is_head_ || at_once == response.body.size()) return message_done();
     local_rest_ = std::make_unique<LocalRest>(LocalRest{response.body, at_once});
-    client_.set_deadline(worker_.routes.get().limits().body_ms);
 }
 
-/// The next piece of a large body of our own.
+/// The next piece of a large body of our own. A client that does not take it is the connection's
+/// to judge.
 void Http1Connection::send_local_rest() {
     const std::string_view rest = std::string_view(local_rest_->body).substr(local_rest_->sent);
     const std::string_view piece = rest.substr(0, local_piece);
     local_rest_->sent += piece.size();
-    client_.append(piece);
-    client_.flush();
-    if (!local_rest_) return;  // the connection is gone
-    if (piece.size() < rest.size()) {
-        client_.set_deadline(worker_.routes.get().limits().body_ms);
-        return;
-    }
+    if (client_.append(piece) == Flow::Gone || client_.flush() == Flow::Gone) return;
+    if (piece.size() < rest.size()) return;
     local_rest_.reset();
     message_done();
 }
@@ -438,64 +385,55 @@ void Http1Connection::refuse(int status, const char* reason) {
     if (state_ == State::Head) {
         minor_ = 1;
         is_head_ = false;
-        if (worker_.access_log.enabled()) {
-            if (!record_) record_ = std::make_unique<AccessRecord>();
-            worker_.access_log.begin_bad(*record_);
-        }
+        fresh_request().begin_bad();
+        client_.set_deadline(0);
     }
     respond_error(status, true);
 }
 
-/// A request that goes wrong after its head: refused if nothing was answered yet, else cut.
 void Http1Connection::break_request(int status, const char* reason) {
-    drop_exchange();
-    if (response_begun_) {
-        client_.abort();
-    } else {
-        refuse(status, reason);
-    }
+    request_->exchange().reset();
+    if (!request_->response_begun()) return refuse(status, reason);
+    base::log_info("proxy", client_.address(), "response cut: {}", reason);
+    client_.abort();
 }
 
 /// The response is complete: on to the next request, or the end.
 void Http1Connection::message_done() {
-    log_access();
+    request_->finish(client_.address());
     // A response that came before the end of its request leaves bytes that are no request (BE-06).
-    if (!keep_alive_ || state_ == State::Body || worker_.draining) {
-        state_ = State::Dead;
+    if (!keep_alive_ || state_ != State::Done || worker_.draining) {
+        move_to(State::Dead);
         client_.finish();
         return;
     }
-    state_ = State::Head;
+    move_to(State::Head);
     client_.set_deadline(worker_.routes.get().limits().idle_ms);
     client_.resume();
 }
 
-void Http1Connection::log_access() {
-    if (!record_) return;
-    worker_.access_log.end(*record_, client_.address(), worker_.loop.now_ms());
-    record_.reset();
-}
-
 // --- responses of backends
 
-void Http1Connection::on_interim_response(const ResponseHead& head) noexcept {
-    if (minor_ == 0) return;  // RFC 9110 15.2: not to HTTP/1.0 clients
+Flow Http1Connection::on_interim_response(const ResponseHead& head) noexcept {
+    const base::Reentry::Entered entered(reentry_);
+    if (minor_ == 0) return Flow::Go;  // RFC 9110 15.2: not to HTTP/1.0 clients
     auto& text = worker_.head_text;
     const size_t size =
         write_response_head(head, {}, {reinterpret_cast<uint8_t*>(text.data()), text.size()});
-    base::check(size > 0);
-    client_.append(std::string_view(text.data(), size));
-    client_.flush();
+    base::check(size > 0);  // head_text has room for any head that the parser accepts
+    progress_made();
+    return client_.append(std::string_view(text.data(), size));
 }
 
-void Http1Connection::on_response_head(const ResponseHead& head, bool has_body) noexcept {
-    worker_.counters.responses[std::clamp(head.status / 100, 0, 5)]++;
-    response_begun_ = true;
-    if (record_) record_->status = head.status;
+Flow Http1Connection::on_response_head(const ResponseHead& head, bool has_body) noexcept {
+    const base::Reentry::Entered entered(reentry_);
+    (void)has_body;  // a response without one ends at once
+    request_->note_status(head.status);
     if (head.status == 101) {
         response_framing_ = Framing::UntilClose;
-        state_ = State::Tunnel;
+        move_to(State::Tunnel);
         keep_alive_ = false;
+        client_.resume();  // what the client sent early for the tunnel may go now
     } else {
         response_framing_ = head.framing;
         const bool unbounded =
@@ -517,52 +455,54 @@ void Http1Connection::on_response_head(const ResponseHead& head, bool has_body) 
     };
     const size_t size =
         write_response_head(head, rewrite, {reinterpret_cast<uint8_t*>(text.data()), text.size()});
-    base::check(size > 0);
-    client_.append(std::string_view(text.data(), size));
-    if (!has_body || head.status == 101) client_.flush();
-    on_progress();
-    // What the client sent early for the tunnel may go now.
-    if (state_ == State::Tunnel) client_.resume();
+    base::check(size > 0);  // as above
+    progress_made();
+    return client_.append(std::string_view(text.data(), size));
 }
 
-void Http1Connection::on_response_data(std::span<const uint8_t> bytes) noexcept {
-    if (record_) record_->body_bytes += bytes.size();
-    if (response_framing_ == Framing::Chunked) {
-        std::array<uint8_t, 18> line;
-        client_.append(std::span<const uint8_t>(line).first(write_chunk_size(bytes.size(), line)));
-        client_.append(bytes);
-        client_.append(std::string_view("\r\n"));
-    } else {
-        client_.append(bytes);
+Flow Http1Connection::on_response_data(std::span<const uint8_t> bytes) noexcept {
+    const base::Reentry::Entered entered(reentry_);
+    request_->note_sent(bytes.size());
+    if (response_framing_ != Framing::Chunked) return client_.append(bytes);
+    std::array<uint8_t, 18> line;
+    const size_t size = write_chunk_size(bytes.size(), line);
+    if (client_.append(std::span<const uint8_t>(line).first(size)) == Flow::Gone ||
+        client_.append(bytes) == Flow::Gone) {
+        return Flow::Gone;
     }
+    return client_.append(std::string_view("\r\n"));
 }
 
-void Http1Connection::on_response_flush() noexcept {
-    client_.flush();
-    on_progress();
+Flow Http1Connection::on_response_flush() noexcept {
+    const base::Reentry::Entered entered(reentry_);
+    progress_made();
+    return client_.flush();
 }
 
-/// A byte of the response moved: its deadline starts anew.
-void Http1Connection::on_progress() {
-    const Limits& limits = worker_.routes.get().limits();
-    client_.set_deadline(state_ == State::Tunnel ? limits.tunnel_idle_ms
-                                                 : limits.backend_response_ms);
+/// A byte of the response moved: its deadline starts anew. It is the backend's: while the client
+/// has to take what is there, the connection watches.
+void Http1Connection::progress_made() {
+    const Limits& limits = request_->limits();
+    if (state_ == State::Tunnel) return request_->set_deadline(limits.tunnel_idle_ms);
+    request_->set_deadline(client_.room() > 0 ? limits.backend_response_ms : 0);
 }
 
 void Http1Connection::on_response_end() noexcept {
-    worker_.give_back(std::move(exchange_));
-    if (state_ == State::Dead) return;
-    if (response_framing_ == Framing::Chunked) client_.append(last_chunk);
-    client_.flush();
+    const base::Reentry::Entered entered(reentry_);
+    if (response_framing_ == Framing::Chunked && client_.append(last_chunk) == Flow::Gone) return;
+    if (client_.flush() == Flow::Gone) return;
     message_done();
 }
 
-void Http1Connection::on_exchange_failed(int status, const char* reason) noexcept {
-    if (exchange_) worker_.give_back(std::move(exchange_));
-    if (state_ == State::Dead) return;
+void Http1Connection::on_failed(int status, const char* reason) noexcept {
+    const base::Reentry::Entered entered(reentry_);
+    fail(status, reason);
+}
+
+void Http1Connection::fail(int status, const char* reason) {
     base::log_warn("proxy", client_.address(), "{}: {}",
-                   response_begun_ ? "response cut" : "answered with an error", reason);
-    if (response_begun_) {
+                   request_->response_begun() ? "response cut" : "answered with an error", reason);
+    if (request_->response_begun()) {
         // Never a falsely complete body (BE-04): no last chunk, no FIN in order.
         client_.abort();
         return;
@@ -570,18 +510,20 @@ void Http1Connection::on_exchange_failed(int status, const char* reason) noexcep
     respond_error(status, false);
 }
 
-void Http1Connection::on_exchange_writable() noexcept {
+void Http1Connection::on_request_room() noexcept {
     client_.resume();
 }
 
-bool Http1Connection::can_take_response() const noexcept {
-    return client_.can_write();
+size_t Http1Connection::room() const noexcept {
+    return client_.room();
 }
 
 void Http1Connection::on_writable() {
-    if (exchange_) {
-        exchange_->resume_response();
-        on_progress();
+    const base::Reentry::Entered entered(reentry_);
+    if (state_ == State::Body) client_.resume();  // it may have waited for memory
+    if (request_ && request_->exchange().is_under_way()) {
+        request_->exchange().resume_response();
+        if (request_->response_begun()) progress_made();
     } else if (local_rest_) {
         send_local_rest();
     } else if (state_ == State::Head) {

@@ -29,20 +29,27 @@ constexpr size_t trailer_fields_max = 100;
 /// are stopped; events of seven bytes and more each can be streamed for ever.
 constexpr size_t chunk_overhead_free_bytes = 100 * 1000;
 constexpr size_t chunk_extension_bytes_max = 1024;
-/// Interim responses relayed before the final one (BE-08).
-constexpr int interim_responses_max = 16;
+/// Interim responses before the final one (BE-08): frameworks send a 103 for each asset of a page.
+/// Beyond the first number they are left out, beyond the second the response is.
+constexpr int interim_responses_relayed_max = 16;
+constexpr int interim_responses_max = 256;
 
 /// What [limits] in the configuration can change. Times in milliseconds.
 struct Limits {
     uint32_t handshake_ms = 10'000;  // accept to TLS done
     uint32_t head_ms = 10'000;       // first byte of a head to its end, absolute
     uint32_t idle_ms = 60'000;       // keep-alive
-    uint32_t body_ms = 20'000;       // without a byte of a body, either direction
+    uint32_t body_ms = 20'000;       // without a byte of a request's body that we are ready for
     uint32_t body_rate_min = 1024;   // bytes/s of a request body, averaged from its first 10 s on
+    /// bytes/s that a client takes of what it was sent, 10 s for each piece on top (16 KiB to 144
+    /// KiB): a client that takes nothing is cut after 27 s to 155 s.
+    uint32_t response_rate_min = 1024;
     uint32_t backend_connect_ms = 5'000;
-    uint32_t backend_response_ms = 60'000;  // request sent to first byte of the response
-    uint32_t backend_idle_ms = 10'000;      // pooled, less what Keep-Alive: timeout= announces
-    uint32_t backend_idle_max = 64;         // pooled connections per server and worker
+    /// Request sent to the first byte of the response, and between two reads of its body.
+    uint32_t backend_response_ms = 60'000;
+    uint32_t backend_idle_ms = 10'000;  // pooled, less what Keep-Alive: timeout= announces
+    /// Pooled connections per server and worker, at most; as many as were in use lately are kept.
+    uint32_t backend_idle_max = 1024;
     uint32_t tunnel_idle_ms = 3'600'000;
     uint64_t request_body_max = 0;      // bytes; 0: no limit (413 above it)
     uint32_t connections_max = 65'536;  // client connections per worker

@@ -34,6 +34,12 @@ struct Site {
     bool hsts = false;          // Strict-Transport-Security: max-age=15768000 on HTTPS answers
 };
 
+/// Looks strings up by views of them.
+struct StringHash {
+    using is_transparent = void;
+    size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+};
+
 class Routes {
   public:
     Routes() = default;
@@ -48,14 +54,8 @@ class Routes {
     const Limits& limits() const { return limits_; }
 
   private:
-    struct Hash {
-        using is_transparent = void;
-        size_t operator()(std::string_view text) const {
-            return std::hash<std::string_view>{}(text);
-        }
-    };
     std::vector<std::shared_ptr<const Site>> sites_;
-    std::unordered_map<std::string, const Site*, Hash, std::equal_to<>> by_host_;
+    std::unordered_map<std::string, const Site*, StringHash, std::equal_to<>> by_host_;
     const Site* default_site_ = nullptr;
     Limits limits_;
 };
@@ -67,7 +67,7 @@ struct Http01Answers {
         std::string name;
         std::string key_authorization;
     };
-    std::unordered_map<std::string, Answer> by_token;
+    std::unordered_map<std::string, Answer, StringHash, std::equal_to<>> by_token;
 };
 
 /// Bodies of /.httpd/certificate-status by host (mod_md.md 7.2); hosts may be wildcards.

@@ -15,6 +15,9 @@ void Counters::add(const Counters& other) {
     backend_reused += other.backend_reused;
     backend_replays += other.backend_replays;
     backend_failures += other.backend_failures;
+    slow_clients += other.slow_clients;
+    shed_clients += other.shed_clients;
+    memory_aborts += other.memory_aborts;
     handshakes_full += other.handshakes_full;
     handshakes_resumed += other.handshakes_resumed;
     handshakes_failed += other.handshakes_failed;
@@ -24,17 +27,18 @@ void Counters::add(const Counters& other) {
 
 // --- what a worker's objects share
 
-std::unique_ptr<Exchange> WorkerContext::take_exchange() {
-    // Trimmed here and not in give_back(), which an exchange's own functions are below.
-    while (idle_exchanges_.size() > idle_exchanges_max) idle_exchanges_.pop_back();
-    if (idle_exchanges_.empty()) return std::make_unique<Exchange>(*this);
-    std::unique_ptr<Exchange> exchange = std::move(idle_exchanges_.back());
-    idle_exchanges_.pop_back();
-    return exchange;
+std::unique_ptr<Request> WorkerContext::take_request() {
+    ++requests_;
+    if (idle_requests_.empty()) return std::make_unique<Request>(*this);
+    std::unique_ptr<Request> request = std::move(idle_requests_.back());
+    idle_requests_.pop_back();
+    return request;
 }
 
-void WorkerContext::give_back(std::unique_ptr<Exchange> exchange) {
-    idle_exchanges_.push_back(std::move(exchange));
+void WorkerContext::give_back(std::unique_ptr<Request> request) {
+    base::check(requests_ > 0);
+    --requests_;
+    if (idle_requests_.size() < idle_requests_max) idle_requests_.push_back(std::move(request));
 }
 
 std::string_view WorkerContext::http_date() {
@@ -44,6 +48,47 @@ std::string_view WorkerContext::http_date() {
         date_until_ms_ = loop.now_ms() + 1000;
     }
     return date_;
+}
+
+void WorkerContext::watch_memory() {
+    if (!memory_timer_.armed()) loop.timers().arm(memory_timer_, memory_sweep_ms);
+}
+
+void WorkerContext::on_memory_timer(void* self) noexcept {
+    auto& worker = *static_cast<WorkerContext*>(self);
+    if (worker.memory_is_out()) worker.shed_slowest();
+    for (ClientConnection* connection = worker.first_connection; connection != nullptr;) {
+        ClientConnection* next = connection->next;
+        connection->on_memory();
+        connection = next;
+    }
+    if (worker.memory_is_low()) worker.watch_memory();
+}
+
+void WorkerContext::shed_slowest() {
+    std::vector<ClientConnection*> waiting;
+    for (ClientConnection* c = first_connection; c != nullptr; c = c->next) {
+        if (c->waits_since_ms() != 0) waiting.push_back(c);
+    }
+    std::sort(waiting.begin(), waiting.end(),
+              [](const ClientConnection* a, const ClientConnection* b) {
+                  return a->waits_since_ms() < b->waits_since_ms();
+              });
+    const size_t target = options.loop.chunks_max / 2;
+    size_t left = loop.chunks().in_use();
+    size_t shed = 0;
+    for (ClientConnection* connection : waiting) {
+        if (left <= target) break;
+        // Aborting gives chunks back at once, but for those that the kernel still reads.
+        left -= std::min(left, connection->unsent() / net::chunk_bytes + 1);
+        connection->shed();
+        ++shed;
+    }
+    counters.shed_clients += shed;
+    base::log_warn("proxy", "",
+                   "output memory is used up by clients that do not read: {} of {} that wait were "
+                   "cut, the slowest first",
+                   shed, waiting.size());
 }
 
 // --- the worker
@@ -78,6 +123,13 @@ struct Worker::Impl {
     }
 
     void accept(net::Stream& stream, const ListenSocket& socket) noexcept {
+        // Asked now: after a reset the kernel has none, and a request without its client's address
+        // would be taken for one of our own by whoever trusts X-Forwarded-For.
+        const net::Address client = stream.peer();
+        if (client.family() == AF_UNSPEC) {
+            stream.close();
+            return;
+        }
         std::unique_ptr<tls::Session> session;
         if (socket.protocol == Protocol::Https) {
             session = context->tls->accept({&stream, local_ip});
@@ -86,7 +138,8 @@ struct Worker::Impl {
                 return;
             }
         }
-        auto* connection = new ClientConnection(*context, stream, socket, std::move(session));
+        auto* connection =
+            new ClientConnection(*context, stream, client, socket, std::move(session));
         stream.set_handler(*connection);  // owned by its stream: deleted in on_closed()
     }
 
@@ -170,6 +223,21 @@ Counters Worker::counters() const {
     counters.connections_accepted = impl_->event_loop->counters().accepted;
     counters.connections = impl_->event_loop->counters().connections;
     return counters;
+}
+
+Worker::Load Worker::load() const {
+    const WorkerContext& context = *impl_->context;
+    size_t connections = 0;
+    for (const ClientConnection* c = context.first_connection; c != nullptr; c = c->next) {
+        ++connections;
+    }
+    return {.streams = impl_->event_loop->streams(),
+            .chunks = impl_->event_loop->chunks().in_use(),
+            .timers = impl_->event_loop->timers().armed(),
+            .requests = context.requests(),
+            .backends_leased = context.pools.leased(),
+            .backends_idle = context.pools.idle(),
+            .connections = connections};
 }
 
 }  // namespace proxy

@@ -53,6 +53,9 @@ struct Counters {
     uint64_t backend_reused = 0;
     uint64_t backend_replays = 0;
     uint64_t backend_failures = 0;
+    uint64_t slow_clients = 0;   // cut: took their responses too slowly
+    uint64_t shed_clients = 0;   // cut: the slowest when memory was short
+    uint64_t memory_aborts = 0;  // cut: no memory even for what cannot wait
     uint64_t handshakes_full = 0;
     uint64_t handshakes_resumed = 0;
     uint64_t handshakes_failed = 0;
@@ -83,6 +86,18 @@ class Worker {
     /// Ends run() now; connections are cut.
     void stop();
     Counters counters() const;
+
+    /// What is held at the moment.
+    struct Load {
+        size_t streams = 0;  // both sides, closing ones included
+        size_t chunks = 0;
+        size_t timers = 0;
+        size_t requests = 0;  // from head to the end of the response
+        size_t backends_leased = 0;
+        size_t backends_idle = 0;
+        size_t connections = 0;
+    };
+    Load load() const;
 
   private:
     struct Impl;

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "proxy/access_log.h"
-#include "proxy/backend_pool.h"
-#include "proxy/exchange.h"
+#include "proxy/balancer.h"
 #include "proxy/head.h"
+#include "proxy/request.h"
 #include "proxy/worker.h"
 
 namespace proxy {
@@ -40,32 +40,48 @@ struct WorkerContext {
     Counters counters;
     bool draining = false;
 
-    // Scratch that is only used within one call from the loop: heads are large and would cost each
-    // idle connection 6 KiB.
+    // Scratch that is only used within one call from the loop, which nothing re-enters: heads are
+    // large and would cost each idle connection 6 KiB.
     RequestHead request_head;
     ResponseHead response_head;
     std::array<uint8_t, tls::Session::plaintext_max> plaintext;  // opened records
-    std::array<uint8_t, tls::Session::plaintext_max> gather;  // pieces to be sealed into one record
     // Response heads being written: any that the parser accepts fits with what we add to it.
     std::array<char, response_head_bytes_max + rewrite_bytes_max> head_text;
     std::array<char, 2 * head_bytes_max> request_text;  // request heads beyond one chunk
-    size_t next_server = 0;                             // round robin over a backend's servers
 
-    /// Exchanges are recycled: no allocation per request after warm-up.
-    std::unique_ptr<Exchange> take_exchange();
-    void give_back(std::unique_ptr<Exchange> exchange);
+    /// Requests are recycled: no allocation per request after warm-up.
+    std::unique_ptr<Request> take_request();
+    /// After Request::reset().
+    void give_back(std::unique_ptr<Request> request);
+    size_t requests() const { return requests_; }
+
+    /// A quarter of the chunks is in use: nobody should take more than is needed to go on.
+    bool memory_is_low() const { return loop.chunks().scarce(); }
+    /// Three quarters are: only what cannot wait takes more.
+    bool memory_is_out() const { return loop.chunks().in_use() > options.loop.chunks_max / 4 * 3; }
 
     /// RFC 9110 5.6.7 date, made once per second.
     std::string_view http_date();
+
+    /// Memory is low: until it is not, who waits for some is called every 250 ms
+    /// (ClientConnection::on_memory()), and while it is out the clients that take what they were
+    /// sent slowest are cut until half of the chunks are free.
+    void watch_memory();
 
     /// All client connections, for draining.
     ClientConnection* first_connection = nullptr;
 
   private:
-    static constexpr size_t idle_exchanges_max = 1024;
-    std::vector<std::unique_ptr<Exchange>> idle_exchanges_;
+    static constexpr size_t idle_requests_max = 1024;
+    static constexpr uint64_t memory_sweep_ms = 250;
+    static void on_memory_timer(void* self) noexcept;
+    void shed_slowest();
+
+    std::vector<std::unique_ptr<Request>> idle_requests_;
+    size_t requests_ = 0;  // taken
     std::string date_;
     uint64_t date_until_ms_ = 0;
+    net::Timer memory_timer_{this, on_memory_timer};
 };
 
 }  // namespace proxy
