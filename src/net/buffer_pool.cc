@@ -22,7 +22,7 @@ Chunk::~Chunk() {
 }
 
 ChunkPool::ChunkPool(size_t chunks_max, size_t idle_max)
-    : chunks_max_(chunks_max), idle_max_(idle_max) {
+    : chunks_max_(chunks_max), reserve_(chunks_max / 8), idle_max_(idle_max) {
     idle_.reserve(idle_max);
 }
 
@@ -31,8 +31,9 @@ ChunkPool::~ChunkPool() {
     for (uint8_t* data : idle_) delete[] data;
 }
 
-Chunk ChunkPool::take() {
-    if (in_use_ == chunks_max_) return {};
+Chunk ChunkPool::take(Purpose purpose) {
+    const size_t limit = purpose == Purpose::Data ? chunks_max_ - reserve_ : chunks_max_;
+    if (in_use_ >= limit) return {};
     uint8_t* data = nullptr;
     if (idle_.empty()) {
         data = new (std::nothrow) uint8_t[chunk_bytes];

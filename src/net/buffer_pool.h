@@ -26,6 +26,15 @@ constexpr size_t bulk_buffer_bytes = 128 * 1024 + 512;
 
 class ChunkPool;
 
+/// What a chunk is taken for.
+enum class Purpose : uint8_t {
+    /// Bodies: what can wait, and grows with what peers do not read.
+    Data,
+    /// Short and needed to go on or to end well: heads of requests to backends, handshakes, alerts,
+    /// answers of our own.
+    Control,
+};
+
 /// A leased piece of outgoing memory, filled from the front. Move-only; gives itself back.
 class Chunk {
   public:
@@ -59,14 +68,16 @@ class Chunk {
 };
 
 /// Chunks of one worker. Grows to `chunks_max` on demand, keeps at most `idle_max` unused ones,
-/// never blocks. Must outlive its chunks.
+/// never blocks. The last eighth is for Purpose::Control alone, so that clients who do not read
+/// cannot keep others from being answered. Must outlive its chunks.
 class ChunkPool {
   public:
     ChunkPool(size_t chunks_max, size_t idle_max);
     ~ChunkPool();
 
-    /// An empty chunk; a null one if all are in use (the caller fails its connection).
-    Chunk take();
+    /// An empty chunk; a null one if all that this purpose may have are in use (the caller waits,
+    /// or fails its connection).
+    Chunk take(Purpose purpose = Purpose::Data);
     size_t in_use() const { return in_use_; }
     /// So many are in use that nobody should take more than needed to go on.
     bool scarce() const { return in_use_ > chunks_max_ / 4; }
@@ -76,6 +87,7 @@ class ChunkPool {
     void give_back(uint8_t* data);
 
     size_t chunks_max_;
+    size_t reserve_;  // of those, for Control
     size_t idle_max_;
     size_t in_use_ = 0;
     std::vector<uint8_t*> idle_;

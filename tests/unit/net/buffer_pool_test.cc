@@ -58,4 +58,30 @@ TEST_CASE("The pool gives null at its limit and again something when a chunk is 
     CHECK(pool.in_use() == 1);
 }
 
+TEST_CASE("The last eighth of the chunks is for control alone") {
+    ChunkPool pool(32, 4);
+    std::vector<Chunk> chunks;
+    while (Chunk chunk = pool.take(Purpose::Data)) chunks.push_back(std::move(chunk));
+    CHECK(chunks.size() == 28);
+    CHECK_FALSE(pool.take());  // bodies are what callers mean who say nothing
+    CHECK(pool.scarce());
+    for (int i = 0; i < 4; ++i) {
+        chunks.push_back(pool.take(Purpose::Control));
+        CHECK(chunks.back());
+        CHECK_FALSE(pool.take(Purpose::Data));
+    }
+    CHECK_FALSE(pool.take(Purpose::Control));
+    CHECK(pool.in_use() == 32);
+    // What comes back fills the reserve first.
+    chunks.resize(chunks.size() - 4);
+    CHECK_FALSE(pool.take(Purpose::Data));
+    chunks.pop_back();
+    CHECK(pool.take(Purpose::Data));
+    // Control that goes beyond the reserve takes from data, as it needs to.
+    chunks.clear();
+    for (int i = 0; i < 28; ++i) chunks.push_back(pool.take(Purpose::Control));
+    CHECK_FALSE(pool.take(Purpose::Data));
+    CHECK(pool.take(Purpose::Control));
+}
+
 }  // namespace net
