@@ -313,7 +313,8 @@ Stream::Outgoing* EventLoop::lend_queue() {
 
 void EventLoop::return_queue(Stream::Outgoing* queue) {
     std::unique_ptr<Stream::Outgoing> owned(queue);
-    while (owned->count > 0) owned->pop();
+    base::check(owned->count == 0);
+    base::check(owned->unsent == 0);
     owned->first = 0;
     owned->sent = 0;
     if (idle_queues_.size() < idle_queues_max) idle_queues_.push_back(std::move(owned));

@@ -310,10 +310,7 @@ size_t Stream::queued() const {
 }
 
 size_t Stream::unsent() const {
-    if (outgoing_ == nullptr) return 0;
-    size_t bytes = 0;
-    for (const Chunk& chunk : outgoing_->chunks) bytes += chunk.size();
-    return bytes - outgoing_->sent;
+    return outgoing_ == nullptr ? 0 : outgoing_->unsent;
 }
 
 void Stream::send(Chunk chunk) {
@@ -386,10 +383,7 @@ void Stream::drop_queue() {
     if (outgoing_ == nullptr) return;
     // The kernel may still read what is in flight.
     const uint32_t kept = (ops_ & op_send) != 0 ? outgoing_->in_flight : 0;
-    while (outgoing_->count > kept) {
-        const uint32_t last = (outgoing_->first + --outgoing_->count) % chunks_queued_max;
-        outgoing_->chunks[last] = Chunk();
-    }
+    while (outgoing_->count > kept) outgoing_->drop_last();
     if (kept == 0) loop_.return_queue(std::exchange(outgoing_, nullptr));
 }
 

@@ -32,6 +32,7 @@ struct Stream::Outgoing {
     uint32_t count = 0;
     uint32_t in_flight = 0;  // chunks that the kernel reads
     size_t sent = 0;         // bytes of the first chunk that the kernel has taken
+    size_t unsent = 0;       // bytes of all chunks that it has not
     // What the kernel was told to send; it may read these until the completion.
     msghdr message{};
     std::array<iovec, chunks_queued_max> pieces;
@@ -39,13 +40,22 @@ struct Stream::Outgoing {
     Chunk& front() { return chunks[first]; }
     void push(Chunk chunk) {
         base::check(count < chunks_queued_max);
+        unsent += chunk.size();
         chunks[(first + count++) % chunks_queued_max] = std::move(chunk);
     }
+    /// Gives up the first chunk, which the kernel has taken.
     void pop() {
         chunks[first] = Chunk();
         first = (first + 1) % chunks_queued_max;
         --count;
         sent = 0;
+    }
+    /// Gives up the last chunk, which the kernel does not read.
+    void drop_last() {
+        Chunk& last = chunks[(first + --count) % chunks_queued_max];
+        unsent -= last.size();
+        if (count == 0) unsent += std::exchange(sent, 0);  // part of it was taken
+        last = Chunk();
     }
     /// All that waits, as one message.
     const msghdr& gather() {
@@ -62,6 +72,7 @@ struct Stream::Outgoing {
     /// The kernel took so many bytes. How many chunks of those in flight it still has to send.
     uint32_t take(size_t bytes) {
         sent += bytes;
+        unsent -= bytes;
         while (in_flight > 0 && sent >= front().size()) {
             const size_t rest = sent - front().size();
             pop();

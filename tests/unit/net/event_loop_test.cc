@@ -108,6 +108,34 @@ TEST_CASE("Chunks queued in one turn go out as one message, and a short send goe
     REQUIRE(turn_until(*loop, [&] { return ours.closed == 1; }));
 }
 
+TEST_CASE("What is unsent is counted anew after a queue was given up with bytes in it") {
+    auto loop = make_loop();
+    Pair pair = tcp_pair();
+    Recorder ours;
+    ours.stream = &loop->adopt(pair.ours.release(), ours, ReceiveMode::OneShot, BufferKind::Small);
+    ours.when_writable = [&] {
+        while (ours.stream->can_send()) {
+            ours.stream->send(chunk_of(*loop, std::string(17'000, 'x')));
+        }
+    };
+    ours.when_writable();
+    turn_for(*loop, 100);  // until a send waits for the peer
+    REQUIRE(ours.stream->unsent() > 0);
+    ours.when_writable = nullptr;
+    ours.stream->abort();
+    REQUIRE(turn_until(*loop, [&] { return ours.closed == 1; }));
+    CHECK(loop->chunks().in_use() == 0);
+
+    Pair second = tcp_pair();  // its queue is the one from before
+    Recorder next;
+    next.stream =
+        &loop->adopt(second.ours.release(), next, ReceiveMode::OneShot, BufferKind::Small);
+    next.stream->send(chunk_of(*loop, "ten bytes!"));
+    CHECK(next.stream->unsent() == 10);
+    REQUIRE(turn_until(*loop, [&] { return next.writable == 1; }));
+    CHECK(next.stream->unsent() == 0);
+}
+
 TEST_CASE("Closing a stream keeps what is in flight until the kernel lets go of it") {
     auto loop = make_loop();
     Pair pair = tcp_pair();
