@@ -133,10 +133,6 @@ void EventLoop::turn(uint64_t wait_ms) {
     // Before the completions, whose handlers arm timers; what is due fires after them, so that
     // bytes that came in time count.
     timers_.observe(now_ms_);
-    if (!mail_armed_) {
-        mail_armed_ = true;
-        ring_->poll_multishot({Op::Mailbox, 0, 0}, mailbox_.event_fd());
-    }
 
     drain_completions();
     feed_starved();
@@ -147,6 +143,11 @@ void EventLoop::turn(uint64_t wait_ms) {
     }
     for (int round = 0; round < work_rounds && has_work(); ++round) run_work();
 
+    // Also if it ended in this very turn: the wait may be long, and mail has to end it.
+    if (!mail_armed_) {
+        mail_armed_ = true;
+        ring_->poll_multishot({Op::Mailbox, 0, 0}, mailbox_.event_fd());
+    }
     const bool busy = stopping_ || has_work() || ring_->has_completions();
     ring_->submit_and_wait(busy ? 0 : timers_.next_in(wait_ms));
     in_turn_ = false;

@@ -10,6 +10,9 @@ struct LoopProbe {
         loop.dispatch({tag.packed(), result, flags});
     }
     static uint64_t returned(EventLoop& loop) { return loop.group(BufferKind::Small).returned(); }
+    /// As when the kernel ends the multishot poll, which it may at any time.
+    static void end_mail_poll(EventLoop& loop) { loop.ring_->cancel({Op::Mailbox, 0, 0}); }
+    static bool is_mail_armed(const EventLoop& loop) { return loop.mail_armed_; }
     static uint32_t slot(const Stream& stream) { return stream.slot_; }
     static uint32_t generation(const Stream& stream) { return stream.generation_; }
 };
@@ -202,6 +205,27 @@ TEST_CASE("Timers run from the loop, which waits for the next of them") {
     CHECK(loop->counters().turns - turns < 5);
     loop->timers().arm(owner.timer, 10);
     loop->run();  // again
+}
+
+TEST_CASE("Mail ends a wait although the kernel ended the poll for it in the same turn") {
+    auto loop = make_loop();
+    loop->turn(0);
+    LoopProbe::end_mail_poll(*loop);
+    for (int i = 0; i < 3; ++i) loop->turn(0);  // hears of it
+    CHECK(LoopProbe::is_mail_armed(*loop));
+    LoopProbe::end_mail_poll(*loop);
+    loop->turn(0);  // the end of the poll is there, to be heard in the next turn
+    std::atomic<bool> heard{false};
+    std::thread sender([&] {
+        ::usleep(50'000);
+        loop->mailbox().post([&] { heard = true; });
+    });
+    const uint64_t start = steady_ms();
+    loop->turn(5000);
+    loop->turn(0);
+    sender.join();
+    CHECK(steady_ms() - start < 2000);
+    REQUIRE(turn_until(*loop, [&] { return heard.load(); }));
 }
 
 TEST_CASE("stop before run ends it at once") {
