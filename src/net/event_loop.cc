@@ -83,7 +83,7 @@ EventLoop::~EventLoop() {
     if (!ring_) return;
     in_turn_ = true;
     // Mostly destruction: what it frees may close streams and defer more.
-    while (deferred_ != nullptr) run_deferred();
+    while (deferred_.is_linked()) run_deferred();
     acceptor_->shut_down();
     table_->for_each([](Stream& stream) { stream.begin_close({}); });
     ring_->cancel_all();
@@ -207,11 +207,7 @@ void EventLoop::dispatch_stale(const Tag& tag, const Completion& completion) {
 // ---- Work put off ----
 
 void EventLoop::defer(Deferred& work) {
-    if (work.is_deferred_) return;
-    work.is_deferred_ = true;
-    work.next_deferred_ = nullptr;
-    *deferred_end_ = &work;
-    deferred_end_ = &work.next_deferred_;
+    if (!work.is_linked()) work.append_to(deferred_);
 }
 
 void EventLoop::enqueue(Stream& stream) {
@@ -238,11 +234,13 @@ void EventLoop::run_streams() {
 }
 
 void EventLoop::run_deferred() {
-    Deferred* next = std::exchange(deferred_, nullptr);
-    deferred_end_ = &deferred_;
-    while (next != nullptr) {
-        Deferred& work = *std::exchange(next, next->next_deferred_);
-        work.is_deferred_ = false;
+    // What is deferred meanwhile comes after the mark, in a later round. Each piece of work may
+    // destroy others that wait.
+    DeferredLink mark;
+    mark.append_to(deferred_);
+    while (&deferred_.next() != &mark) {
+        auto& work = static_cast<Deferred&>(deferred_.next());
+        work.unlink();
         work.run_deferred();
     }
 }

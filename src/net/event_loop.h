@@ -39,9 +39,39 @@ struct LoopOptions {
     size_t chunks_idle_max = 256;
 };
 
+/// A place in a circular list, and such a list's head. In none it is its own neighbour; destroyed
+/// it leaves the list.
+class DeferredLink {
+  public:
+    DeferredLink() = default;
+    ~DeferredLink() { unlink(); }
+    DeferredLink(const DeferredLink&) = delete;
+    DeferredLink& operator=(const DeferredLink&) = delete;
+
+    bool is_linked() const { return next_ != this; }
+    DeferredLink& next() const { return *next_; }
+    /// Becomes the last of that head's list; needs !is_linked().
+    void append_to(DeferredLink& head) {
+        base::check(!is_linked());
+        next_ = &head;
+        before_ = std::exchange(head.before_, this);
+        before_->next_ = this;
+    }
+    void unlink() {
+        before_->next_ = next_;
+        next_->before_ = before_;
+        before_ = next_ = this;
+    }
+
+  private:
+    DeferredLink* next_ = this;
+    DeferredLink* before_ = this;
+};
+
 /// Work to be done at the end of the current turn, when no handler is on the stack: mostly
-/// destruction. Embedded in its owner, which run() may delete.
-class Deferred {
+/// destruction. Embedded in its owner, which run_deferred() may delete; destroyed before its turn
+/// comes, it is not run.
+class Deferred : DeferredLink {
   public:
     virtual void run_deferred() noexcept = 0;
 
@@ -50,8 +80,6 @@ class Deferred {
 
   private:
     friend class EventLoop;
-    Deferred* next_deferred_ = nullptr;
-    bool is_deferred_ = false;
 };
 
 /// Gives an accepted stream its handler.
@@ -140,7 +168,7 @@ class EventLoop {
     void run_deferred();
     void feed_starved();
     void retry_waiting();
-    bool has_work() const { return work_ != nullptr || deferred_ != nullptr; }
+    bool has_work() const { return work_ != nullptr || deferred_.is_linked(); }
 
     // For streams.
     BufferGroup& group(BufferKind kind) { return groups_[static_cast<size_t>(kind)]; }
@@ -171,8 +199,7 @@ class EventLoop {
 
     Stream* work_ = nullptr;
     Stream** work_end_ = &work_;
-    Deferred* deferred_ = nullptr;
-    Deferred** deferred_end_ = &deferred_;
+    DeferredLink deferred_;  // head
     std::vector<std::unique_ptr<Stream::Outgoing>> idle_queues_;
     std::deque<Waiter> starved_[buffer_kinds];  // by BufferKind, first come first served
     uint64_t returned_before_[buffer_kinds] = {};

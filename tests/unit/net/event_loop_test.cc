@@ -17,6 +17,9 @@ struct LoopProbe {
     static uint32_t generation(const Stream& stream) { return stream.generation_; }
 };
 
+/// Rounds of work in one turn.
+constexpr int runs_per_turn_max = 4;
+
 TEST_CASE("A tag keeps its three parts") {
     for (const Tag& tag : {Tag{Op::Connect, 0xffffff, 0xffffffff}, Tag{Op::Accept, 0, 0},
                            Tag{Op::ReceiveLarge, 0x123456, 0x789abcde}}) {
@@ -187,6 +190,73 @@ TEST_CASE("Deferred work runs once, after the handlers of the turn, and may dele
         CHECK(runs == 1);
     });
     REQUIRE(turn_until(*loop, [&] { return runs == 2; }));
+}
+
+TEST_CASE("Deferred work that is destroyed before its turn is not run, wherever it waits") {
+    struct Work final : Deferred {
+        explicit Work(std::string& log, char own_name) : text(log), name(own_name) {}
+        std::string& text;
+        char name;
+        std::unique_ptr<Work> victim;
+        void run_deferred() noexcept override {
+            text += name;
+            victim.reset();
+        }
+    };
+    // Of three that wait, the first, the second, the third.
+    for (size_t gone = 0; gone < 3; ++gone) {
+        auto loop = make_loop();
+        std::string text;
+        std::vector<std::unique_ptr<Work>> works;
+        for (const char name : {'a', 'b', 'c'}) works.push_back(std::make_unique<Work>(text, name));
+        for (const auto& work : works) loop->defer(*work);
+        works[gone].reset();
+        Work late(text, 'd');
+        loop->defer(late);
+        loop->turn(0);
+        CHECK(text == std::array{"bcd", "acd", "abd"}[gone]);
+    }
+    // By another's run, in the same round; and what is destroyed after its run is in no list.
+    auto loop = make_loop();
+    std::string text;
+    Work first(text, 'a');
+    first.victim = std::make_unique<Work>(text, 'b');
+    auto last = std::make_unique<Work>(text, 'c');
+    loop->defer(first);
+    loop->defer(*first.victim);
+    loop->defer(*last);
+    loop->turn(0);
+    last.reset();
+    loop->defer(first);
+    loop->turn(0);
+    CHECK(text == "aca");
+    // By a loop that ends first.
+    loop->defer(first);
+    loop.reset();
+    CHECK(text == "acaa");
+}
+
+TEST_CASE("Work that defers itself waits for a later round of the turn") {
+    auto loop = make_loop();
+    struct Work final : Deferred {
+        explicit Work(EventLoop& own_loop) : loop(own_loop) {}
+        EventLoop& loop;
+        int runs = 0;
+        void run_deferred() noexcept override {
+            ++runs;
+            loop.defer(*this);
+        }
+    };
+    auto owned = std::make_unique<Work>(*loop);
+    Work& work = *owned;
+    loop->defer(work);
+    loop->turn(60'000);  // does not wait, as there is work
+    CHECK(runs_per_turn_max >= work.runs);
+    CHECK(work.runs > 1);
+    const int before = work.runs;
+    loop->turn(60'000);
+    CHECK(work.runs > before);
+    owned.reset();  // out of the list: else the loop would never be done with it
 }
 
 TEST_CASE("Timers run from the loop, which waits for the next of them") {
