@@ -24,9 +24,10 @@ Tag tag_of(uint32_t slot) {
 
 }  // namespace
 
-Acceptor::Acceptor(EventLoop& loop, uint32_t connections_max)
+Acceptor::Acceptor(EventLoop& loop, uint32_t connections_max, uint32_t accept_burst_max)
     : loop_(loop),
       connections_max_(connections_max),
+      accept_burst_max_(accept_burst_max),
       back_off_timer_(this, [](void* owner) noexcept {
           auto& self = *static_cast<Acceptor*>(owner);
           self.backing_off_ = false;
@@ -58,7 +59,7 @@ void Acceptor::close_all() {
     for (uint32_t slot = 0; slot < listeners_.size(); ++slot) {
         Listener& listener = listeners_[slot];
         if (!listener.fd) continue;
-        if (listener.armed) loop_.ring_->cancel(tag_of(slot));
+        cancel(slot);
         // No shutdown(2): another process may hold the same socket.
         loop_.ring_->close(listener.fd.release());
     }
@@ -70,7 +71,24 @@ void Acceptor::arm(uint32_t slot) {
     Listener& listener = listeners_[slot];
     if (!listener.fd || listener.armed || full_ || backing_off_) return;
     listener.armed = true;
-    loop_.ring_->accept_multishot(tag_of(slot), listener.fd.fd());
+    listener.cancelling = false;
+    listener.multishot = !is_nearly_full();
+    if (listener.multishot) {
+        loop_.ring_->accept_multishot(tag_of(slot), listener.fd.fd());
+    } else {
+        loop_.ring_->accept_one(tag_of(slot), listener.fd.fd());
+    }
+}
+
+void Acceptor::cancel(uint32_t slot) {
+    Listener& listener = listeners_[slot];
+    if (!listener.armed || listener.cancelling) return;
+    listener.cancelling = true;
+    loop_.ring_->cancel(tag_of(slot));
+}
+
+bool Acceptor::is_nearly_full() const {
+    return uint64_t{loop_.counters_.connections} + accept_burst_max_ > connections_max_;
 }
 
 void Acceptor::arm_all() {
@@ -99,16 +117,20 @@ void Acceptor::welcome(uint32_t slot, kernel::Descriptor fd) {
                 BufferKind::Small);
     stream.accepted_ = true;
     ++loop_.counters_.accepted;
-    if (++loop_.counters_.connections >= connections_max_) hold_off();
+    if (++loop_.counters_.connections >= connections_max_) {
+        hold_off();
+    } else if (is_nearly_full()) {
+        for (uint32_t each = 0; each < listeners_.size(); ++each) {
+            if (listeners_[each].multishot) cancel(each);
+        }
+    }
     listeners_[slot].handler->on_accept(stream);
     stream.on_accepted();
 }
 
 void Acceptor::hold_off() {
     full_ = true;
-    for (uint32_t slot = 0; slot < listeners_.size(); ++slot) {
-        if (listeners_[slot].armed) loop_.ring_->cancel(tag_of(slot));
-    }
+    for (uint32_t slot = 0; slot < listeners_.size(); ++slot) cancel(slot);
 }
 
 void Acceptor::on_stream_closed() {

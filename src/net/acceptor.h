@@ -1,6 +1,9 @@
 // The listening sockets of one loop: multishot accepts, the limit of connections, and what happens
 // when descriptors or memory run out (faults.md PR-01, PR-02).
 //
+//  - One multishot accept takes all that waits in a backlog before we hear of the first. So with
+//    fewer places left than accept_burst_max, connections are accepted one at a time: the
+//    descriptors beyond connections_max are somebody else's (app/budget.h).
 //  - At connections_max accepting is cancelled; what the kernel had accepted by then is parked and
 //    becomes streams first when the number has fallen to 90 %.
 //  - When accept fails for lack of something, the clients stay in the kernel's backlog. Accepting
@@ -19,7 +22,7 @@ namespace net {
 
 class Acceptor {
   public:
-    Acceptor(EventLoop& loop, uint32_t connections_max);
+    Acceptor(EventLoop& loop, uint32_t connections_max, uint32_t accept_burst_max);
     ~Acceptor();
 
     base::Status add(int fd, AcceptHandler& handler);
@@ -39,6 +42,8 @@ class Acceptor {
         AcceptHandler* handler = nullptr;
         ReceiveMode mode = ReceiveMode::Multishot;
         bool armed = false;
+        bool multishot = false;   // what is armed
+        bool cancelling = false;  // what is armed
     };
     struct Parked {
         kernel::Descriptor fd;
@@ -50,11 +55,15 @@ class Acceptor {
     void welcome(uint32_t slot, kernel::Descriptor fd);
     /// The limit is reached: nobody is accepted for now.
     void hold_off();
+    void cancel(uint32_t slot);
+    /// One backlog may have more than there are places left.
+    bool is_nearly_full() const;
     void accept_failed(uint32_t slot, int result);
     void log_once_per_second(int error);
 
     EventLoop& loop_;
     uint32_t connections_max_;
+    uint32_t accept_burst_max_;
     std::vector<Listener> listeners_;
     std::deque<Parked> parked_;
     bool full_ = false;         // waits for streams to close

@@ -51,7 +51,8 @@ EventLoop::EventLoop(const LoopOptions& options)
               BufferGroup(group_id(BufferKind::Large), options.large_buffers, large_buffer_bytes),
               BufferGroup(group_id(BufferKind::Bulk), options.bulk_buffers, bulk_buffer_bytes)},
       table_(std::make_unique<StreamTable>(*this)),
-      acceptor_(std::make_unique<Acceptor>(*this, options.connections_max)),
+      acceptor_(
+          std::make_unique<Acceptor>(*this, options.connections_max, options.accept_burst_max)),
       retry_timer_(this,
                    [](void* owner) noexcept { static_cast<EventLoop*>(owner)->retry_waiting(); }) {
     idle_queues_.reserve(idle_queues_max);
@@ -248,7 +249,7 @@ void EventLoop::run_deferred() {
 void EventLoop::release(Stream& stream) {
     ring_->close(stream.fd_);
     const bool accepted = stream.accepted_;
-    if (accepted) --counters_.connections;
+    --(accepted ? counters_.connections : counters_.outgoing);
     if (stream.handler_ != nullptr) stream.handler_->on_closed(stream.error_);
     table_->give_back(stream);
     if (accepted) acceptor_->on_stream_closed();
@@ -332,9 +333,11 @@ void EventLoop::close_listeners() {
 base::Result<Stream*> EventLoop::connect(const Address& address, uint64_t timeout_ms,
                                          StreamHandler& handler, ReceiveMode mode,
                                          BufferKind buffers) {
+    if (counters_.outgoing >= options_.outgoing_max) return base::system_error(EMFILE, "socket");
     const int fd = kernel::open_socket(address.family());
     if (fd < 0) return base::system_error(fd, "socket");
     if (!can_multishot(address.family())) mode = ReceiveMode::OneShot;
+    ++counters_.outgoing;
     Stream& stream = table_->take();
     stream.open(fd, Stream::State::Connecting, &handler, mode, buffers);
     stream.start_connect(address, timeout_ms);
@@ -343,6 +346,7 @@ base::Result<Stream*> EventLoop::connect(const Address& address, uint64_t timeou
 
 Stream& EventLoop::adopt(int fd, StreamHandler& handler, ReceiveMode mode, BufferKind buffers) {
     if (!can_multishot(kernel::family_of(fd))) mode = ReceiveMode::OneShot;
+    ++counters_.outgoing;
     Stream& stream = table_->take();
     stream.open(fd, Stream::State::Open, &handler, mode, buffers);
     stream.arm_receive();

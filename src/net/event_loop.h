@@ -31,11 +31,13 @@ class StreamTable;
 struct LoopOptions {
     uint32_t sq_entries = 1024;
     uint32_t cq_entries = 16384;
-    uint32_t small_buffers = 1024;     // × 2 KiB
-    uint32_t large_buffers = 256;      // × 16.5 KiB; each a power of two
-    uint32_t bulk_buffers = 32;        // × 128.5 KiB
-    uint32_t connections_max = 65536;  // accepted streams; accept stops there and resumes at 90 %
-    size_t chunks_max = 8192;          // × 17 KiB
+    uint32_t small_buffers = 1024;       // × 2 KiB
+    uint32_t large_buffers = 256;        // × 16.5 KiB; each a power of two
+    uint32_t bulk_buffers = 32;          // × 128.5 KiB
+    uint32_t connections_max = 65536;    // accepted streams; accept stops there and resumes at 90 %
+    uint32_t accept_burst_max = 4096;    // the listeners' backlogs together
+    uint32_t outgoing_max = UINT32_MAX;  // streams that are not accepted; connect() fails beyond
+    size_t chunks_max = 8192;            // × 17 KiB
     size_t chunks_idle_max = 256;
 };
 
@@ -102,6 +104,7 @@ struct LoopCounters {
     uint64_t cq_overflows = 0;
     uint64_t turns = 0;
     uint32_t connections = 0;  // accepted and not closed
+    uint32_t outgoing = 0;     // connected or adopted, and not closed
 };
 
 class EventLoop {
@@ -128,7 +131,7 @@ class EventLoop {
     void close_listeners();
 
     /// A stream in state Connecting; on_connected() or on_closed() follows. Chunks may be queued at
-    /// once. Fails only for lack of descriptors or memory.
+    /// once. Fails only for lack of descriptors or memory, and with EMFILE beyond outgoing_max.
     base::Result<Stream*> connect(const Address& address, uint64_t timeout_ms,
                                   StreamHandler& handler, ReceiveMode mode, BufferKind buffers);
     /// Takes over a connected socket: for socket pairs in tests and descriptors from elsewhere.

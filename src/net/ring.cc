@@ -180,6 +180,12 @@ void Ring::accept_multishot(Tag tag, int fd) {
     entry.user_data = tag.packed();
 }
 
+void Ring::accept_one(Tag tag, int fd) {
+    io_uring_sqe& entry = next_entry();
+    io_uring_prep_accept(&entry, fd, nullptr, nullptr, SOCK_CLOEXEC);
+    entry.user_data = tag.packed();
+}
+
 void Ring::receive(Tag tag, int fd, uint16_t group, bool multishot, bool poll_first) {
     io_uring_sqe& entry = next_entry();
     io_uring_prep_recv(&entry, fd, nullptr, 0, 0);

@@ -89,6 +89,7 @@ class Ring {
     void unregister_buffers(uint16_t group);
 
     void accept_multishot(Tag tag, int fd);
+    void accept_one(Tag tag, int fd);
     void receive(Tag tag, int fd, uint16_t group, bool multishot, bool poll_first);
     /// `bytes` stay where they are until the completion.
     void send(Tag tag, int fd, std::span<const uint8_t> bytes);

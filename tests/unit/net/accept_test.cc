@@ -31,6 +31,60 @@ double cpu_seconds() {
 
 }  // namespace
 
+TEST_CASE("A burst takes no more descriptors than connections_max") {
+    // Near the limit from the start; and coming near it, with a multishot that has to end.
+    for (const uint32_t burst : {4096u, 20u}) {
+        INFO(burst);
+        LoopOptions options = small_loop();
+        options.connections_max = 40;
+        options.accept_burst_max = burst;
+        auto loop = make_loop(options);
+        Counting counting;
+        const Address address = listen_in(*loop, counting);
+        std::vector<base::UniqueFd> clients;
+        for (int i = 0; i < 25; ++i) clients.push_back(dial(address));
+        turn_for(*loop, 50);
+        CHECK(counting.acceptors.open() == 25);
+        for (int i = 0; i < 95; ++i) clients.push_back(dial(address));
+        const size_t before = open_descriptors();
+        turn_for(*loop, 50);
+        CHECK(counting.acceptors.open() == 40);
+        CHECK(open_descriptors() - before <= 15 + 1);
+        // None is lost.
+        REQUIRE(turn_until(*loop, [&] {
+            counting.close_one();
+            loop->turn(1);
+            REQUIRE(loop->counters().connections <= 40);
+            return counting.acceptors.all.size() == 120;
+        }));
+    }
+}
+
+TEST_CASE("Connections go out up to outgoing_max, and again when one has ended") {
+    LoopOptions options = small_loop();
+    options.outgoing_max = 2;
+    auto loop = make_loop(options);
+    Acceptors acceptors;
+    const Address address = listen_in(*loop, acceptors);
+    Recorder recorders[3];
+    const auto dial_out = [&](Recorder& recorder) {
+        auto stream =
+            loop->connect(address, 1000, recorder, ReceiveMode::OneShot, BufferKind::Small);
+        if (!stream) return stream.error().code;
+        recorder.stream = *stream;
+        return 0;
+    };
+    CHECK(dial_out(recorders[0]) == 0);
+    CHECK(dial_out(recorders[1]) == 0);
+    CHECK(dial_out(recorders[2]) == EMFILE);
+    REQUIRE(turn_until(*loop, [&] { return acceptors.all.size() == 2; }));  // these do not count
+    CHECK(loop->counters().outgoing == 2);
+    recorders[0].stream->close();
+    REQUIRE(turn_until(*loop, [&] { return recorders[0].closed == 1; }));
+    CHECK(dial_out(recorders[2]) == 0);
+    CHECK(loop->counters().outgoing == 2);
+}
+
 TEST_CASE("Accepting stops at connections_max and goes on at 90 %") {
     LoopOptions options = small_loop();
     options.connections_max = 10;
