@@ -3,16 +3,20 @@
 #include <fcntl.h>
 #include <fts.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 
 #include "base/unique_fd.h"
+#include "net/ring_size.h"
 
 namespace app {
 
@@ -41,6 +45,21 @@ base::Status give_tree(const std::string& path, uid_t user, gid_t group) {
     return {};
 }
 
+/// As far as we may; what cannot be raised is planned with (budget.h).
+void raise_limit(__rlimit_resource resource) {
+    rlimit limit{};
+    if (::getrlimit(resource, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)::setrlimit(resource, &limit);
+}
+
+bool has_ipc_lock() {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+    return ::syscall(SYS_capget, &header, data) == 0 &&
+           (data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective & CAP_TO_MASK(CAP_IPC_LOCK)) != 0;
+}
+
 }  // namespace
 
 void harden_process() {
@@ -54,13 +73,26 @@ void harden_process() {
     (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     const rlimit none{0, 0};
     (void)::setrlimit(RLIMIT_CORE, &none);
-    rlimit files{};
-    if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        (void)::setrlimit(RLIMIT_NOFILE, &files);
-    }
+    raise_limit(RLIMIT_NOFILE);
+    raise_limit(RLIMIT_MEMLOCK);
     (void)::signal(SIGPIPE, SIG_IGN);
     (void)::signal(SIGUSR2, SIG_IGN);  // reserved; its default would end us (faults.md PR-12)
+}
+
+uint64_t descriptors_max() {
+    rlimit limit{};
+    return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 1024;
+}
+
+std::optional<uint64_t> locked_memory_max(bool is_giving_up_root) {
+    utsname kernel{};
+    if (::uname(&kernel) == 0 && !net::counts_locked_memory(kernel.release)) return std::nullopt;
+    if (has_ipc_lock() && !is_giving_up_root) return std::nullopt;
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return std::nullopt;
+    }
+    return limit.rlim_cur;
 }
 
 void block_signals() {

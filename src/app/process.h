@@ -11,8 +11,14 @@
 namespace app {
 
 /// Descriptors 0 to 2 open, no core dumps and no tracing by others (keys are in memory), as many
-/// descriptors as allowed, SIGPIPE ignored.
+/// descriptors and as much locked memory as allowed, SIGPIPE ignored.
 void harden_process();
+
+/// Descriptors that the process may have.
+uint64_t descriptors_max();
+/// Bytes that rings may lock in memory. Nothing: no limit, or none that counts: to this kernel, or
+/// since the process has CAP_IPC_LOCK and keeps it. `is_giving_up_root`: it will not.
+std::optional<uint64_t> locked_memory_max(bool is_giving_up_root);
 
 /// Blocks the signals that wait_signal() takes; threads started later inherit that.
 void block_signals();

@@ -18,11 +18,49 @@ constexpr std::chrono::seconds staple_timeout{60};
 constexpr std::chrono::seconds staple_connect_timeout{10};
 /// Page and JSON asked for many times a second cost the workers one message per interval.
 constexpr std::chrono::milliseconds status_interval{200};
-/// The admin worker serves a few people.
-constexpr uint32_t admin_connections_max = 256;
+constexpr int admin_backlog = 128;
+/// Threads of the engine and the stapler.
+constexpr uint64_t store_threads = 12;
 
 md::Problem no_domains() {
     return md::make_problem(ENOENT, "no managed domain is configured");
+}
+
+size_t workers_wanted(const Configuration& configuration) {
+    if (configuration.server.workers > 0) return static_cast<size_t>(configuration.server.workers);
+    return std::max(1u, std::thread::hardware_concurrency());
+}
+
+/// The admin worker serves a few people.
+net::LoopOptions admin_loop() {
+    net::LoopOptions loop;
+    loop.sq_entries = 64;
+    loop.cq_entries = 1024;
+    loop.small_buffers = 64;
+    loop.large_buffers = 16;
+    loop.bulk_buffers = 4;
+    loop.accept_burst_max = admin_backlog;
+    loop.chunks_idle_max = 16;
+    return loop;
+}
+
+/// Engine and stapler count even if a reload is still to bring the first domain.
+DescriptorNeeds needs_of(const Configuration& configuration, size_t workers) {
+    DescriptorNeeds needs;
+    needs.workers = workers;
+    needs.sockets = configuration.listens.size() * workers + configuration.admin.listen.size();
+    needs.has_admin = !configuration.admin.listen.empty();
+    needs.has_access_log = !configuration.server.access_log.path.empty();
+    needs.store_threads = store_threads;
+    needs.connections_max = configuration.limits.connections_max;
+    return needs;
+}
+
+void log_descriptors(const DescriptorBudget& budget, const DescriptorNeeds& needs,
+                     std::string_view when) {
+    const auto level = budget.connections_max < needs.connections_max ? base::LogLevel::Warn
+                                                                      : base::LogLevel::Info;
+    base::Log::write(level, "app", "", fmt::format("{}{}", when, describe(budget, needs)));
 }
 
 /// Of sites' certificates from files, those that the stapler looks after.
@@ -48,7 +86,8 @@ int Server::run() {
     harden_process();
     block_signals();
     started_ = clock_.now();
-    const bool started = read_configuration() && open_store() && open_sockets() && give_up_root();
+    const bool started = read_configuration() && divide_resources() && open_store() &&
+                         open_sockets() && give_up_root();
     if (started) base::Log::start();
     if (!started || !start_workers() || !start_admin()) {
         stop();
@@ -57,7 +96,7 @@ int Server::run() {
     if (engine_) engine_->start();
     if (stapler_) stapler_->start();
     base::log_info("app", "", "mdfront {} serves {}, {} worker(s)", MDFRONT_VERSION,
-                   setup_->summary(), worker_count());
+                   setup_->summary(), workers_count_);
     serve();
     drain();
     stop();
@@ -77,6 +116,49 @@ bool Server::read_configuration() {
     }
     setup_ = std::make_unique<Setup>(std::move(*setup));
     base::Log::set_level(setup_->configuration.server.log_level);
+    return true;
+}
+
+bool Server::divide_resources() {
+    const Configuration& configuration = setup_->configuration;
+    const size_t wanted = workers_wanted(configuration);
+    worker_loop_.accept_burst_max = 0;
+    for (const ListenSettings& listen : configuration.listens) {
+        worker_loop_.accept_burst_max += static_cast<uint32_t>(listen.backlog);
+    }
+    const net::LoopOptions admin = admin_loop();
+    const bool gives_up_root = !configuration.server.user.empty() && is_root();
+    const std::optional<uint64_t> lockable = locked_memory_max(gives_up_root);
+    const RingBudget rings = divide_locked_memory(
+        lockable, wanted, worker_loop_, configuration.admin.listen.empty() ? nullptr : &admin);
+    worker_loop_ = rings.loop;
+    workers_count_ = rings.workers;
+    if (rings.workers < wanted) {
+        base::log_warn("app", "",
+                       "{} bytes of locked memory hold the io_uring queues of {} worker(s), not of "
+                       "{}: raise the limit to {} (LimitMEMLOCK=, ulimit -l in KiB), or lower "
+                       "server.workers",
+                       lockable.value_or(0), rings.workers, wanted, rings.needed);
+    } else if (rings.is_smaller) {
+        base::log_info("app", "",
+                       "{} worker(s) have smaller io_uring queues ({} and {} entries), to stay "
+                       "below {} bytes of locked memory; full size needs {} (LimitMEMLOCK=, "
+                       "ulimit -l in KiB)",
+                       rings.workers, worker_loop_.sq_entries, worker_loop_.cq_entries,
+                       lockable.value_or(0), rings.needed);
+    }
+
+    const DescriptorNeeds needs = needs_of(configuration, workers_count_);
+    const uint64_t limit = descriptors_max();
+    const auto budget = divide_descriptors(limit, needs);
+    if (!budget) {
+        base::log_error("app", "", "{}", explain_too_few(limit, needs));
+        return false;
+    }
+    descriptors_ = *budget;
+    worker_loop_.connections_max = budget->connections_max;
+    worker_loop_.outgoing_max = budget->outgoing_max;
+    log_descriptors(*budget, needs, "");
     return true;
 }
 
@@ -139,9 +221,9 @@ std::unique_ptr<md::Engine> Server::make_engine(const Setup& setup,
 
 bool Server::open_sockets() {
     std::vector<std::string> problems;
-    listeners_ = open_listeners(setup_->configuration, worker_count(), problems);
+    listeners_ = open_listeners(setup_->configuration, workers_count_, problems);
     for (const PlacedAddress& listen : setup_->configuration.admin.listen) {
-        auto listener = open_listener(listen.address, 1, 128);
+        auto listener = open_listener(listen.address, 1, admin_backlog);
         if (!listener) {
             problems.push_back(fmt::format("{}: {}", listen.place.text(), listener.error()));
             continue;
@@ -176,19 +258,13 @@ bool Server::give_up_root() {
     return true;
 }
 
-size_t Server::worker_count() const {
-    const int configured = setup_->configuration.server.workers;
-    if (configured > 0) return static_cast<size_t>(configured);
-    return std::max(1u, std::thread::hardware_concurrency());
-}
-
 std::vector<WorkerPlan> Server::make_plans() {
     const Configuration& configuration = setup_->configuration;
-    std::vector<WorkerPlan> plans(worker_count());
+    std::vector<WorkerPlan> plans(workers_count_);
     for (size_t i = 0; i < plans.size(); ++i) {
         proxy::WorkerOptions& options = plans[i].options;
         options.number = static_cast<int>(i);
-        options.loop.connections_max = configuration.limits.connections_max;
+        options.loop = worker_loop_;
         options.tls.policy = configuration.tls.policy;
         options.tls.handshake_pool = handshake_pool_.get();
         options.tls.certificates_decoded_max =
@@ -222,16 +298,11 @@ bool Server::start_admin() {
                                                     AdminOptions{settings.hosts, settings.actions});
     std::vector<WorkerPlan> plans(1);
     proxy::WorkerOptions& options = plans[0].options;
-    options.number = static_cast<int>(worker_count());
+    options.number = static_cast<int>(workers_count_);
     options.local = admin_handler_.get();
-    options.loop.sq_entries = 64;
-    options.loop.cq_entries = 1024;
-    options.loop.small_buffers = 64;
-    options.loop.large_buffers = 16;
-    options.loop.bulk_buffers = 4;
-    options.loop.connections_max = admin_connections_max;
-    options.loop.chunks_max = admin_connections_max * 4;
-    options.loop.chunks_idle_max = 16;
+    options.loop = admin_loop();
+    options.loop.connections_max = descriptors_.admin_connections_max;
+    options.loop.chunks_max = 1024;
     for (OpenListener& listener : admin_listeners_) {
         plans[0].sockets.push_back(
             {std::move(listener.fds[0]), listener.protocol, listener.address.port()});
@@ -297,6 +368,13 @@ void Server::reload() {
          changes_for_next_start(*setup_, *loaded, stapler_ != nullptr)) {
         base::log_warn("app", "", "SIGHUP: {} takes effect at the next start", change);
     }
+    if (loaded->configuration.limits.connections_max !=
+        setup_->configuration.limits.connections_max) {
+        const DescriptorNeeds needs =
+            needs_of(loaded->configuration, workers_wanted(loaded->configuration));
+        const auto budget = divide_descriptors(descriptors_.limit, needs);
+        if (budget) log_descriptors(*budget, needs, "at the next start: ");
+    }
     keep_listeners(*loaded, setup_->configuration);
     if (!start_late(*loaded)) {
         base::log_error("app", "",
@@ -319,7 +397,9 @@ void Server::reload() {
         const std::lock_guard lock(status_mutex_);
         // What cannot change stays known as it is, so that the next reload tells of it again.
         setup_->routes = loaded->routes;
+        const uint32_t connections_max = setup_->configuration.limits.connections_max;
         setup_->configuration.limits = loaded->configuration.limits;
+        setup_->configuration.limits.connections_max = connections_max;
         setup_->configuration.sites = loaded->configuration.sites;
         setup_->configuration.md.certificate_check = loaded->configuration.md.certificate_check;
         setup_->configuration.md.server_status = loaded->configuration.md.server_status;
@@ -421,7 +501,7 @@ Status Server::status() {
     if (cached_at_.time_since_epoch().count() == 0 || now - cached_at_ > status_interval) {
         cached_.version = MDFRONT_VERSION;
         cached_.started = started_;
-        cached_.workers = worker_count();
+        cached_.workers = workers_count_;
         cached_.sites = setup_->configuration.sites.size();
         cached_.counters = workers_.counters(counters_limit);
         cached_.certificate_check = setup_->configuration.md.certificate_check;

@@ -9,6 +9,7 @@
 
 #include "app/admin/admin_handler.h"
 #include "app/bridge.h"
+#include "app/budget.h"
 #include "app/listeners.h"
 #include "app/setup.h"
 #include "app/worker_threads.h"
@@ -50,6 +51,8 @@ class Server final : public StatusSource, public Actions {
   private:
     // The steps of a start, in order. Each logs what is wrong.
     bool read_configuration();
+    /// How many workers, connections and descriptors the system's limits allow.
+    bool divide_resources();
     bool open_store();
     /// Opens the store, and makes stapler_ with the settings of `setup`.
     bool make_stapler(const Setup& setup);
@@ -75,7 +78,6 @@ class Server final : public StatusSource, public Actions {
     void watch_statics(const Setup& setup);
     void stop();
 
-    size_t worker_count() const;
     std::vector<WorkerPlan> make_plans();
 
     const std::string path_;
@@ -88,6 +90,9 @@ class Server final : public StatusSource, public Actions {
     base::Time tickets_rotated_{};
 
     std::unique_ptr<Setup> setup_;  // as started; what a reload may change is replaced
+    size_t workers_count_ = 0;
+    net::LoopOptions worker_loop_;
+    DescriptorBudget descriptors_;
     proxy::Snapshots snapshots_;
     Bridge bridge_{snapshots_};
     std::unique_ptr<md::FileStore> store_;

@@ -2,7 +2,11 @@
 
 #include <pthread.h>
 
+#include <cerrno>
+
 #include "app/confinement.h"
+#include "base/log.h"
+#include "net/ring_size.h"
 
 namespace app {
 
@@ -12,12 +16,36 @@ WorkerThreads::~WorkerThreads() {
     join();
 }
 
+namespace {
+
+/// A process that has just ended gives its locked memory back a moment later: that of the one whose
+/// place we take. What still fails then is tried with smaller queues.
+base::Result<std::unique_ptr<proxy::Worker>> create_worker(proxy::WorkerOptions& options,
+                                                           proxy::Snapshots& snapshots,
+                                                           std::string& why) {
+    constexpr int attempts_max = 20;
+    constexpr std::chrono::milliseconds pause{50};
+    for (int attempt = 1;; ++attempt) {
+        auto created = proxy::Worker::create(options, snapshots, why);
+        if (created || created.error().code != ENOMEM) return created;
+        if (attempt >= attempts_max) {
+            if (!net::shrink_queues(options.loop)) return created;
+            base::log_warn("app", "",
+                           "worker {} has smaller io_uring queues ({} and {} entries): {}",
+                           options.number, options.loop.sq_entries, options.loop.cq_entries, why);
+        }
+        std::this_thread::sleep_for(pause);
+    }
+}
+
+}  // namespace
+
 void WorkerThreads::run(WorkerPlan plan, Thread& own) {
     const std::string name =
         plan.options.local != nullptr ? "admin" : fmt::format("worker {}", plan.options.number);
     (void)::pthread_setname_np(::pthread_self(), name.c_str());  // for people with top(1)
     std::string why;
-    auto created = proxy::Worker::create(plan.options, snapshots_, why);
+    auto created = create_worker(plan.options, snapshots_, why);
     std::unique_ptr<proxy::Worker> worker;
     if (created) worker = std::move(created).value();
     for (WorkerPlan::Socket& socket : plan.sockets) {

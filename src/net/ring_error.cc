@@ -73,8 +73,12 @@ std::string explain_ring_error(int errno_value, const RingEnvironment& environme
             return fmt::format("kernel {} does not know the io_uring flag {}; {}",
                                environment.kernel, environment.unknown_flag, kernel_needed);
         case ENOMEM:
-            return "no memory for io_uring: raise the limit of locked memory (LimitMEMLOCK=, "
-                   "ulimit -l; counts on kernels before 5.12), or the cgroup's memory limit";
+            return fmt::format(
+                "no memory for io_uring: raise the limit of locked memory (LimitMEMLOCK=, ulimit "
+                "-l), which kernels before 5.12 and from 6.14 on count for all processes of a user "
+                "together (this is {}), give CAP_IPC_LOCK, lower server.workers, or raise the "
+                "cgroup's memory limit",
+                environment.kernel);
         case EMFILE:
             return "no descriptor is left for io_uring: raise the process's limit (LimitNOFILE=, "
                    "ulimit -n)";
