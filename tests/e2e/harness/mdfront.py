@@ -71,7 +71,7 @@ class Mdfront:
         self.store = folder / "md"
         self._log = folder / "mdfront.log"
         self._files_max = files_max
-        self._prepare = prepare  # called in the child before the program
+        self.prepare = prepare  # called in the child before the program
         # Shell commands that give it mounts of its own: a full or a read-only disk.
         self.mounts = mounts
         self._env = env or {}
@@ -131,7 +131,7 @@ class Mdfront:
             argv = ["/usr/bin/unshare", "-m", "/bin/sh", "-e", "-c",
                     self.mounts + '\nexec "$@"', "sh", *argv]
         self.process = Process(
-            argv, self._log, files_max=self._files_max, prepare=self._prepare,
+            argv, self._log, files_max=self._files_max, prepare=self.prepare,
             env={"ASAN_OPTIONS": "detect_stack_use_after_return=1", **self._env})
         self.process.wait_for(self._answers, "mdfront answers", timeout=60)
 
