@@ -119,6 +119,20 @@ FieldId field_id(std::string_view name) {
     return (name.front() | 0x20) == 'x' ? x_field_id(name) : FieldId::Other;
 }
 
+bool is_usual_name(std::string_view name) {
+    static constexpr std::array<bool, 256> is_usual = [] {
+        std::array<bool, 256> table{};
+        for (const char c : std::string_view("-0123456789abcdefghijklmnopqrstuvwxyz"
+                                             "ABCDEFGHIJKLMNOPQRSTUVWXYZ")) {
+            table[static_cast<uint8_t>(c)] = true;
+        }
+        return table;
+    }();
+    bool usual = true;  // without a branch per byte: nearly all are
+    for (const char c : name) usual &= is_usual[static_cast<uint8_t>(c)];
+    return usual;
+}
+
 const Field* Head::find(FieldId id) const {
     for (const Field& field : fields()) {
         if (field.id == id) return &field;

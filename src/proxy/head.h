@@ -52,13 +52,18 @@ FieldId field_id(std::string_view name);
 /// Whether `name` (without control bytes) is `lower` in any case.
 bool is_named(std::string_view name, std::string_view lower);
 
+/// Whether it is made of letters, digits and '-' alone.
+bool is_usual_name(std::string_view name);
+
 struct Field {
     std::string_view name;   // as sent
     std::string_view value;  // without surrounding blanks
     std::string_view line;   // the whole line with its CRLF: what is passed on unchanged
     FieldId id = FieldId::Other;
-    bool nominated = false;       // named by a Connection field: hop-by-hop (RFC 9110 7.6.1)
-    bool has_underscore = false;  // in its name: CGI reads it as '-' (faults.md H1-10)
+    bool nominated = false;  // named by a Connection field: hop-by-hop (RFC 9110 7.6.1)
+    /// Its name has more than letters, digits and '-': gateways read "X_Y", "X.Y" and "X!Y" as
+    /// "X-Y" (faults.md H1-10).
+    bool is_unusual = false;
 };
 
 enum class Framing : uint8_t {

@@ -122,8 +122,7 @@ Refusal read_field(Bytes bytes, size_t start, size_t next, Field& field) {
     field.line = bytes.substr(start, next - start);
     field.id = field_id(field.name);
     field.nominated = false;
-    field.has_underscore = field.id == FieldId::Other &&
-                           std::memchr(field.name.data(), '_', field.name.size()) != nullptr;
+    field.is_unusual = field.id == FieldId::Other && !is_usual_name(field.name);
     return {};
 }
 

@@ -51,8 +51,9 @@ struct Limits {
     /// Pooled connections per server and worker, at most; as many as were in use lately are kept.
     uint32_t backend_idle_max = 1024;
     uint32_t tunnel_idle_ms = 3'600'000;
-    uint64_t request_body_max = 0;      // bytes; 0: no limit (413 above it)
-    uint32_t connections_max = 65'536;  // client connections per worker
+    uint64_t request_body_max = 0;           // bytes; 0: no limit (413 above it)
+    uint32_t connections_max = 65'536;       // client connections per worker
+    bool allow_unusual_field_names = false;  // in requests: more than letters, digits and '-'
 };
 
 }  // namespace proxy

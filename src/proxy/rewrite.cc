@@ -110,6 +110,17 @@ void put_fields(std::span<const Field> fields, Writer& writer, Keep&& keep) {
     writer.put(run);
 }
 
+/// Whether a gateway that maps the other bytes of names to one ("HTTP_X_FORWARDED_FOR") takes it
+/// for one of the fields that are not the client's to say.
+bool imitates(std::string_view name) {
+    std::array<char, field_name_bytes_max> plain;
+    if (name.size() > plain.size()) return true;  // no parser of ours lets it through
+    for (size_t i = 0; i < name.size(); ++i) {
+        plain[i] = is_usual_name(name.substr(i, 1)) ? name[i] : '-';
+    }
+    return request_drops[static_cast<size_t>(field_id({plain.data(), name.size()}))];
+}
+
 void put_via(int minor, Writer& writer) {
     writer.put(minor == 0 ? std::string_view("Via: 1.0 mdfront\r\n")
                           : std::string_view("Via: 1.1 mdfront\r\n"));
@@ -133,13 +144,19 @@ size_t write_request_head(const RequestHead& head, const ForwardInfo& info,
     writer.put(" HTTP/1.1\r\nHost: ");
     writer.put(info.host_sent);
     writer.put("\r\n");
-    put_fields(head.fields(), writer, [](const Field& field) {
-        return !request_drops[static_cast<size_t>(field.id)] && !field.nominated &&
-               !field.has_underscore;
+    put_fields(head.fields(), writer, [&](const Field& field) {
+        if (request_drops[static_cast<size_t>(field.id)] || field.nominated) return false;
+        if (!field.is_unusual) [[likely]] {
+            return true;
+        }
+        return info.allow_unusual_field_names && !imitates(field.name);
     });
-    writer.put("X-Forwarded-For: ");
-    writer.put(info.client_address);
-    writer.put("\r\nX-Forwarded-Proto: ");
+    if (!info.client_address.empty()) {
+        writer.put("X-Forwarded-For: ");
+        writer.put(info.client_address);
+        writer.put("\r\n");
+    }
+    writer.put("X-Forwarded-Proto: ");
     writer.put(info.proto);
     if (!info.host_sent.empty()) {
         writer.put("\r\nX-Forwarded-Host: ");

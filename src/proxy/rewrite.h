@@ -14,17 +14,20 @@ namespace proxy {
 
 /// What a backend is told about the client. Views live during the call.
 struct ForwardInfo {
-    std::string_view client_address = {};  // without port
+    std::string_view client_address = {};  // without port; "": it has none, and no X-Forwarded-For
     std::string_view proto = {};           // "https" or "http"
     std::string_view host_sent = {};       // Host, and X-Forwarded-Host unless empty
     uint16_t port = 0;                     // that the client connected to
     bool upgrade = false;                  // ask the backend for a websocket
     bool close = false;                    // the backend shall not keep the connection
+    /// Passes on names beyond letters, digits and '-', but not those that a gateway could read as a
+    /// field that we drop or make.
+    bool allow_unusual_field_names = false;
 };
 
 /// The request as it goes to a backend: the raw target, Host, the end-to-end fields, X-Forwarded-*,
 /// Via, and the head's framing made anew. Dropped besides hop-by-hop and nominated fields: Expect
-/// (we answer it), Proxy, Forwarded, X-Real-IP, incoming X-Forwarded-*, names with '_' (faults.md
+/// (we answer it), Proxy, Forwarded, X-Real-IP, incoming X-Forwarded-*, unusual names (faults.md
 /// H1-10, H1-25, H1-40, H1-60). Bytes written; 0 if it does not fit: at most rewrite_bytes_max more
 /// than came, the address and Host counted twice.
 size_t write_request_head(const RequestHead& head, const ForwardInfo& info, std::span<uint8_t> out);

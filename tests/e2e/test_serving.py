@@ -303,6 +303,7 @@ def test_the_backend_learns_of_the_client_by_our_fields_alone(front, backend):
             ("X-Real-IP", "6.6.6.6"), ("Forwarded", "for=6.6.6.6"), ("Proxy", "http://evil"),
             ("Connection", "X-Mine, Host, X-Forwarded-For"), ("X-Mine", "1"),
             ("Keep-Alive", "timeout=9"), ("TE", "trailers"), ("Under_score", "1"),
+            ("X.Forwarded.For", "6.6.6.6"), ("X!Forwarded!For", "6.6.6.6"),
             ("X-Other", "kept"), ("Accept", "*/*")])
     request = backend.requests[0]
     assert (request.method, request.target, request.version) == ("GET", "/a?b=c", "HTTP/1.1")
@@ -315,7 +316,18 @@ def test_the_backend_learns_of_the_client_by_our_fields_alone(front, backend):
     assert request.all("Connection") == ["keep-alive"]
     assert (request["X-Other"], request["Accept"]) == ("kept", "*/*")
     for name in ("X-Forwarded-Server", "X-Real-IP", "Forwarded", "Proxy", "X-Mine", "Keep-Alive",
-                 "TE", "Under_score"):
+                 "TE", "Under_score", "X.Forwarded.For", "X!Forwarded!For"):
+        assert request[name] is None, name
+
+
+def test_unusual_field_names_are_passed_on_where_they_are_allowed(mdfront, site, backend):
+    front = mdfront([site(backend)], limits={"allow_unusual_field_names": True})
+    with front.connect() as client:
+        client.exchange(fields=[("Under_score", "1"), ("X.Mine", "2"), ("X_Forwarded_For", "6"),
+                                ("X.Forwarded!Proto", "gopher"), ("Content_Length", "5")])
+    request = backend.requests[0]
+    assert (request["Under_score"], request["X.Mine"]) == ("1", "2")
+    for name in ("X_Forwarded_For", "X.Forwarded!Proto", "Content_Length"):
         assert request[name] is None, name
 
 

@@ -85,7 +85,7 @@ void check_rewrite(const RequestHead& head) {
     for (const Field& field : again.fields()) {
         own[static_cast<size_t>(field.id)]++;
         check(!field.nominated || field.id == FieldId::Upgrade);
-        check(!field.has_underscore);
+        check(!field.is_unusual);
     }
     for (const FieldId once :
          {FieldId::Host, FieldId::Connection, FieldId::XForwardedFor, FieldId::XForwardedHost,

@@ -191,8 +191,14 @@ const std::vector<Key<proxy::Limits>>& limit_keys() {
         {{"request_body_max", "size", "0", "Larger request bodies are refused (413); 0: no limit."},
          set_size<&T::request_body_max, 0, UINT64_MAX>},
         {{"connections_max", "number", "65536",
-          "Client connections per worker; more wait in the listeners' backlogs."},
+          "Client connections per worker; more wait in the listeners' backlogs. Lower where the "
+          "process may have too few descriptors: see Descriptors and locked memory."},
          set_integer<&T::connections_max, 1, 10'000'000>},
+        {{"allow_unusual_field_names", "boolean", "false",
+          "Passes request fields on whose names have more than letters, digits and \"-\", as "
+          "\"X_Forwarded_For\" and \"X.Forwarded.For\"; still not those that a gateway (CGI, PHP, "
+          "WSGI) could take for one that we make or remove."},
+         set<&T::allow_unusual_field_names, values::boolean>},
     };
     return keys;
 }

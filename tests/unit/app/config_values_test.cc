@@ -60,6 +60,7 @@ protocol = "http"
 [limits]
 idle_timeout = "7s"
 request_body_max = "2KiB"
+allow_unusual_field_names = true
 [[backend]]
 name = "two"
 servers = ["127.0.0.1:1", "unix:/run/x"]
@@ -75,6 +76,7 @@ backend = "[::1]:9"
     const proxy::Routes& routes = *told.setup.routes;
     CHECK(routes.limits().idle_ms == 7000);
     CHECK(routes.limits().request_body_max == 2048);
+    CHECK(routes.limits().allow_unusual_field_names);
     const proxy::Site* site = routes.find("x.a.example.org");
     REQUIRE(site != nullptr);
     CHECK(site->name == "a.example.org");

@@ -88,7 +88,7 @@ TEST_CASE("a head object can be used again") {
     CHECK_FALSE(head.expect_continue);
     for (const Field& field : head.fields()) {
         CHECK_FALSE(field.nominated);
-        CHECK_FALSE(field.has_underscore);
+        CHECK_FALSE(field.is_unusual);
         CHECK(field.id == FieldId::Other);
     }
 }

@@ -17,7 +17,7 @@ std::string request(const std::string& bytes, ForwardInfo info = {}, size_t room
     const ParseResult result = parse_request(bytes, progress, head);
     INFO(bytes << ": " << result.reason);
     REQUIRE(result.state == ParseResult::State::Complete);
-    info.client_address = "192.0.2.1";
+    if (info.client_address.data() == nullptr) info.client_address = "192.0.2.1";
     info.proto = "https";
     info.host_sent = head.host_sent;
     info.port = 8443;
@@ -52,6 +52,41 @@ TEST_CASE("a request keeps its end-to-end fields in order, as they were written"
         "other\r\n"
         "X-Five: 5\r\n" +
             added + "Connection: keep-alive\r\n\r\n");
+}
+
+TEST_CASE("a client without an address gets no X-Forwarded-For, and cannot bring one") {
+    CHECK(request("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n",
+                  {.client_address = ""}) ==
+          "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a\r\n"
+          "X-Forwarded-Port: 8443\r\nVia: 1.1 mdfront\r\nConnection: keep-alive\r\n\r\n");
+}
+
+TEST_CASE("names that gateways rewrite go on only if they are allowed, and never as ours") {
+    const std::string begin = "GET / HTTP/1.1\r\nHost: a\r\n";
+    const std::string rest = added + "Connection: keep-alive\r\n\r\n";
+    for (const char c : std::string_view("!#$%&'*+._`|~^")) {
+        INFO(c);
+        const auto named = [&](std::string name) {
+            std::replace(name.begin(), name.end(), '?', c);
+            return name + ": evil\r\n";
+        };
+        const std::string harmless = named("X?Mine");
+        CHECK(request(begin + "A: 1\r\n" + harmless + "B: 2\r\n\r\n") ==
+              begin + "A: 1\r\nB: 2\r\n" + rest);
+        CHECK(request(begin + "A: 1\r\n" + harmless + "B: 2\r\n\r\n",
+                      {.allow_unusual_field_names = true}) ==
+              begin + "A: 1\r\n" + harmless + "B: 2\r\n" + rest);
+        for (const char* ours :
+             {"X?Forwarded?For", "X-Forwarded?For", "x?forwarded-proto", "X?Forwarded?Whatever",
+              "X?Real?IP", "X-Real?IP", "Content?Length", "Transfer?Encoding", "Proxy?Connection",
+              "Keep?Alive", "HTTP2?Settings"}) {
+            INFO(ours);
+            for (const bool allowed : {false, true}) {
+                CHECK(request(begin + named(ours) + "\r\n",
+                              {.allow_unusual_field_names = allowed}) == begin + rest);
+            }
+        }
+    }
 }
 
 TEST_CASE("a request has one framing field, of our making") {

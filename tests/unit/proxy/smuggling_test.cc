@@ -36,6 +36,12 @@ std::vector<Row> framing_rows() {
         refused("H1-09", "GET / HTTP/1.1\r\nHost : a\r\n\r\n"),
         accepted("H1-10", post("Content_Length: 5\r\nTransfer_Encoding: chunked\r\nX_Y: 1\r\n"), {},
                  {"Content_Length", "Transfer_Encoding", "X_Y"}),
+        accepted("H1-10",
+                 get("X.Forwarded.For: 1.2.3.4\r\nX!Forwarded!For: 1.2.3.4\r\n"
+                     "X_Forwarded_For: 1.2.3.4\r\nX-Forwarded.For: 1.2.3.4\r\n"
+                     "X~Real~IP: 1.2.3.4\r\nTransfer.Encoding: chunked\r\nX-Mine2: 1\r\n"),
+                 {"X-Mine2: 1\r\n"},
+                 {"1.2.3.4", "X.Forwarded.For", "X!Forwarded!For", "Transfer.Encoding"}),
         refused("H1-14", post("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n")),
         refused("H1-14", post("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n")),
         with_body("H1-16", post("Transfer-Encoding: cHuNkEd\r\n", "0\r\n\r\n"), Framing::Chunked,
