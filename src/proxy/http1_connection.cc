@@ -167,6 +167,7 @@ void Http1Connection::forward(const RequestHead& head, const Forward& decision) 
         .host_sent = head.host_sent,
         .port = client_.public_port(),
         .upgrade = head.is_websocket,
+        .allow_unusual_field_names = routes.limits().allow_unusual_field_names,
     };
     if (!request_->forward(*this, head, info, *decision.site)) {
         base::log_warn("proxy", decision.site->backend->name,
