@@ -162,12 +162,13 @@ void Http1Connection::forward(const RequestHead& head, const Forward& decision) 
     const bool is_tls = client_.tls_info() != nullptr;
     hsts_ = decision.hsts;
     const ForwardInfo info{
-        .client_address = client_.address(),
+        // Nothing is made up for a client that has no address.
+        .client_address = client_.is_unix() ? std::string_view() : client_.address(),
         .proto = is_tls ? std::string_view("https") : std::string_view("http"),
         .host_sent = head.host_sent,
         .port = client_.public_port(),
         .upgrade = head.is_websocket,
-        .allow_unusual_field_names = routes.limits().allow_unusual_field_names,
+        .allow_unusual_field_names = request_->limits().allow_unusual_field_names,
     };
     if (!request_->forward(*this, head, info, *decision.site)) {
         base::log_warn("proxy", decision.site->backend->name,
