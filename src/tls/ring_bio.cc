@@ -26,8 +26,17 @@ BIO* RingBio::make_bio() {
 }
 
 void RingBio::feed(std::span<const uint8_t> ciphertext) {
-    base::check(input_.empty());
-    input_ = ciphertext;
+    if (input_.empty()) {
+        input_ = ciphertext;
+        return;
+    }
+    // What is unread may stand in kept_ itself.
+    std::vector<uint8_t> both;
+    both.reserve(input_.size() + ciphertext.size());
+    both.insert(both.end(), input_.begin(), input_.end());
+    both.insert(both.end(), ciphertext.begin(), ciphertext.end());
+    kept_.swap(both);
+    input_ = kept_;
 }
 
 void RingBio::keep_input() {

@@ -28,10 +28,12 @@ class RingBio {
     /// Whose ciphertext it carries: OpenSSL's callbacks find their session by its BIO.
     SslSession& session() const { return session_; }
 
+    /// Read after what is unread; if there is such, both are copied.
     void feed(std::span<const uint8_t> ciphertext);
     /// Moves the unread bytes into a buffer of our own.
     void keep_input();
     bool has_input() const { return !input_.empty(); }
+    size_t input_size() const { return input_.size(); }
     /// The session is over: what is unread will never be read.
     void drop_input();
 

@@ -42,17 +42,25 @@ class Session {
         /// The next step signs with a slow key: have use_slow_key() called, by a HandshakePool,
         /// then call again. Only from a ServerContext that was told of a pool.
         NeedSlowKey,
-        Closed,  ///< the peer sent close_notify
+        Closed,  ///< the peer sent close_notify after the handshake: see below
         Failed,  ///< fatal: send what stands in the output (an alert), then close. See error()
     };
+    // Closed and Failed are for good: read() keeps saying so, has_input() is false, feed() and
+    // keep_input() do nothing, whatever the peer still sends. After Closed our own direction stays
+    // open (RFC 8446 6.1): write() and close() work as before; a write() that fails makes it
+    // Failed. After Failed they give 0. A close_notify before the end of the handshake is Failed,
+    // too: there is nobody to answer.
     struct Read {
         State state;
         size_t size;  ///< plaintext bytes written
     };
 
     /// Ciphertext to be read in place by the following read() calls. The bytes must stay valid
-    /// until read() says NeedInput or keep_input() is called. Only when the last ones are used up.
+    /// until read() says NeedInput or keep_input() is called. If earlier ones are not used up, all
+    /// are copied and nothing need stay valid; together they are at most input_waiting_max, beyond
+    /// which the session fails: its owner is to stop receiving long before.
     virtual void feed(std::span<const uint8_t> ciphertext) = 0;
+    static constexpr size_t input_waiting_max = 1024 * 1024;
     /// Copies what was fed and not used yet, so that the fed bytes may go. Bounded by the size fed.
     virtual void keep_input() = 0;
     /// True if read() has something to work on without feed(): fed bytes, or an opened record that
@@ -68,6 +76,7 @@ class Session {
     /// Takes the step for which read() said NeedSlowKey; milliseconds long. Any thread, while no
     /// other one uses the session or destroys it. What it wrote, or why it failed, comes out of the
     /// next read(), on the session's own thread. No input is used: call keep_input() before.
+    /// Nothing happens if the session has failed meanwhile.
     virtual void use_slow_key() = 0;
 
     /// Seals all of `plaintext` (1..16384 bytes) into one or more records in `output`, which has

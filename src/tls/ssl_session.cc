@@ -40,6 +40,11 @@ SslSession& SslSession::from(const SSL* ssl) {
 }
 
 void SslSession::feed(std::span<const uint8_t> ciphertext) {
+    if (is_over() || ciphertext.empty()) return;
+    if (ring_.has_input() && ring_.input_size() + ciphertext.size() > input_waiting_max) {
+        fail("too much input waits to be read");
+        return;
+    }
     if (!done_ && !guard_.pass(ciphertext)) {
         // OpenSSL must not see it; so the alert (illegal_parameter) is ours.
         constexpr uint8_t alert[] = {21, 3, 3, 0, 2, 2, SSL_AD_ILLEGAL_PARAMETER};
@@ -58,8 +63,7 @@ void SslSession::keep_input() {
 
 bool SslSession::has_input() const {
     // After a failure OpenSSL may still count what it never handed out.
-    const bool is_over = phase_ == Phase::Failed || phase_ == Phase::Closed;
-    return !is_over && (ring_.has_input() || SSL_pending(ssl_.get()) > 0);
+    return !is_over() && (ring_.has_input() || SSL_pending(ssl_.get()) > 0);
 }
 
 Session::Read SslSession::read(std::span<uint8_t> plaintext, std::span<uint8_t> output,
@@ -107,6 +111,7 @@ Session::Read SslSession::stopped(int result) {
         case SSL_ERROR_WANT_X509_LOOKUP:  // see on_certificate()
             return {State::NeedSlowKey, 0};
         case SSL_ERROR_ZERO_RETURN:
+            if (!done_) return fail("the client closed in the middle of the handshake");
             phase_ = Phase::Closed;
             ring_.drop_input();
             return {State::Closed, 0};
@@ -117,7 +122,7 @@ Session::Read SslSession::stopped(int result) {
 }
 
 void SslSession::use_slow_key() {
-    base::check(phase_ == Phase::Handshaking);
+    if (phase_ != Phase::Handshaking) return;
     clear_errors();
     handshake_.using_slow_key = true;
     // Nothing is read: a second ClientHello, sent ahead, would have its callbacks run here.

@@ -44,7 +44,7 @@ class SslSession final : public Session {
     }
 
   private:
-    // Handshaking -> Open -> (Closed | Failed); Handshaking -> Failed.
+    // Handshaking -> Open -> Closed; all but Failed -> Failed.
     enum class Phase : uint8_t { Handshaking, Open, Closed, Failed };
 
     SslSession(WorkerTls& worker, const LocalAddress& local)
@@ -52,6 +52,7 @@ class SslSession final : public Session {
     Read advance(std::span<uint8_t> plaintext);
     Read stopped(int result);
     Read fail(std::string text);
+    bool is_over() const { return phase_ == Phase::Failed || phase_ == Phase::Closed; }
     void on_handshake_done();
     static void on_info(const SSL* ssl, int where, int result);
 
