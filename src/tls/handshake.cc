@@ -14,6 +14,7 @@ namespace {
 constexpr std::string_view http_protocol = "http/1.1";
 constexpr std::string_view acme_protocol = "acme-tls/1";
 constexpr size_t staple_bytes_max = 64 * 1024;  // faults.md TL-38
+constexpr long lifetime_seconds = std::chrono::seconds(TicketKeys::lifetime).count();
 
 Handshake& handshake_of(SSL* ssl) {
     return SslSession::from(ssl).handshake();
@@ -221,16 +222,68 @@ int on_ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_C
     return 0;
 }
 
-/// What on_ticket_opened() compares: OpenSSL keeps the SNI by itself, and not what stood in for it.
+/// What a ticket tells beside OpenSSL's own: when the client was authenticated by a full handshake,
+/// and the address that stood in for the name, of which OpenSSL knows nothing. The time, since
+/// OpenSSL (3.0 as 3.5) dates a session anew with each ticket of TLS 1.3: it would resume for ever.
+class TicketNote {
+  public:
+    TicketNote(base::Time authenticated, std::string_view address) {
+        const auto seconds = std::chrono::floor<std::chrono::seconds>(authenticated);
+        const int64_t number = seconds.time_since_epoch().count();
+        std::memcpy(bytes_.data(), &number, sizeof number);
+        base::check(address.size() <= address_max);
+        std::copy(address.begin(), address.end(), bytes_.begin() + sizeof number);
+        size_ = sizeof number + address.size();
+    }
+    bool put(SSL_SESSION* session) const {
+        return SSL_SESSION_set1_ticket_appdata(session, bytes_.data(), size_) == 1;
+    }
+    /// nullopt: the ticket is not ours.
+    static std::optional<TicketNote> in(SSL_SESSION* session) {
+        void* data = nullptr;
+        size_t size = 0;
+        SSL_SESSION_get0_ticket_appdata(session, &data, &size);
+        if (size < sizeof(int64_t) || size > sizeof(int64_t) + address_max) return std::nullopt;
+        TicketNote note;
+        std::memcpy(note.bytes_.data(), data, size);
+        note.size_ = size;
+        return note;
+    }
+    base::Time authenticated() const {
+        int64_t number = 0;
+        std::memcpy(&number, bytes_.data(), sizeof number);
+        return base::Time(std::chrono::seconds(number));
+    }
+    std::string_view address() const {
+        return {reinterpret_cast<const char*>(bytes_.data()) + sizeof(int64_t),
+                size_ - sizeof(int64_t)};
+    }
+
+  private:
+    TicketNote() = default;
+    static constexpr size_t address_max = 45;  // of IPv6 in its longest form
+    std::array<uint8_t, sizeof(int64_t) + address_max> bytes_{};
+    size_t size_ = 0;
+};
+
 int on_ticket_made(SSL* ssl, void* arg) {
     (void)arg;
     const Handshake& handshake = handshake_of(ssl);
-    const size_t size = handshake.by_address ? handshake.server_name.size() : 0;
-    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), handshake.server_name.data(),
-                                           size);
+    const base::Time now = SslSession::from(ssl).worker().now();
+    const bool is_resumed = SSL_session_reused(ssl) == 1;
+    const base::Time authenticated = is_resumed ? handshake.authenticated : now;
+    const auto left =
+        std::chrono::floor<std::chrono::seconds>(authenticated + TicketKeys::resumption_max - now);
+    SSL_SESSION* session = SSL_get_session(ssl);
+    SSL_SESSION_set_timeout(session, std::min<long>(left.count(), lifetime_seconds));
+    const TicketNote note(authenticated,
+                          handshake.by_address ? handshake.server_name : std::string_view{});
+    return note.put(session) ? 1 : 0;
 }
 
-/// A session resumes under the name that it was made for only: RFC 6066 3, faults.md TL-14.
+/// A session resumes under the name that it was made for only (RFC 6066 3, faults.md TL-14), and
+/// not for ever. Clients use a ticket of TLS 1.3 once (RFC 8446 C.4), so each brings the next one;
+/// one of TLS 1.2 serves for its whole life, which OpenSSL counts from the full handshake.
 SSL_TICKET_RETURN on_ticket_opened(SSL* ssl, SSL_SESSION* session, const unsigned char* key_name,
                                    size_t key_name_size, SSL_TICKET_STATUS status, void* arg) {
     (void)key_name;
@@ -239,20 +292,24 @@ SSL_TICKET_RETURN on_ticket_opened(SSL* ssl, SSL_SESSION* session, const unsigne
     if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) {
         return SSL_TICKET_RETURN_IGNORE_RENEW;
     }
-    const Handshake& handshake = handshake_of(ssl);
+    Handshake& handshake = handshake_of(ssl);
     const char* made_for = SSL_SESSION_get0_hostname(session);
     const ServerName name(made_for != nullptr ? made_for : "");
-    void* address = nullptr;
-    size_t address_size = 0;
-    SSL_SESSION_get0_ticket_appdata(session, &address, &address_size);
-    const std::string_view known_by =
-        handshake.by_address ? std::string_view(static_cast<char*>(address), address_size)
-                             : name.text();
-    const bool was_by_address = address_size > 0;
+    const std::optional<TicketNote> note = TicketNote::in(session);
+    if (!note) return SSL_TICKET_RETURN_IGNORE_RENEW;
+    const std::string_view known_by = handshake.by_address ? note->address() : name.text();
+    const bool was_by_address = !note->address().empty();
     if (was_by_address != handshake.by_address || known_by != handshake.server_name) {
         return SSL_TICKET_RETURN_IGNORE_RENEW;
     }
-    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+    // Before it happened: the clock was set back, and nobody knows.
+    const base::Duration age = SslSession::from(ssl).worker().now() - note->authenticated();
+    if (age < base::Duration::zero() || age >= TicketKeys::resumption_max) {
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    }
+    handshake.authenticated = note->authenticated();
+    const bool is_renewed = status == SSL_TICKET_SUCCESS_RENEW || version_of(ssl) == Version::Tls13;
+    return is_renewed ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
 }
 
 }  // namespace

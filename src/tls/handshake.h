@@ -19,6 +19,7 @@ struct Handshake {
     ClientAbilities abilities;
     std::string server_name;                 // see SessionInfo
     const Certificate* installed = nullptr;  // in the SSL
+    base::Time authenticated{};              // by the full handshake that an opened ticket tells of
     bool challenge = false;
     bool by_address = false;      // server_name is no SNI
     bool using_slow_key = false;  // in Session::use_slow_key(): maybe on another thread

@@ -47,8 +47,10 @@ bool apply_policy(SSL_CTX* context, Policy policy) {
     SSL_CTX_clear_mode(context, SSL_CTX_get_mode(context));
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                   SSL_MODE_AUTO_RETRY | SSL_MODE_NO_AUTO_CHAIN);
-    // Tickets are stateless: no cache of sessions, one ticket per handshake (the second one that
-    // OpenSSL sends by default costs 8% of a handshake).
+    // Tickets are stateless: no cache of sessions. One per handshake: the second one that OpenSSL
+    // sends by default costs 12 us of 265, a resumption spares 62, so that one in five would have
+    // to be used. Each resumed connection brings the next one: a client that keeps several
+    // connections has as many after its first round, and resumes all of them from then on.
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_timeout(context, std::chrono::seconds(TicketKeys::lifetime).count());
     SSL_CTX_set_read_ahead(context, 0);

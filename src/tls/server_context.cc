@@ -8,8 +8,7 @@
 namespace tls {
 
 struct ServerContext::Impl {
-    Impl(const Snapshots& snapshots, const ContextOptions& options)
-        : worker(snapshots, options.certificates_decoded_max, options.handshake_pool != nullptr) {}
+    Impl(const Snapshots& snapshots, const ContextOptions& options) : worker(snapshots, options) {}
     WorkerTls worker;
 };
 

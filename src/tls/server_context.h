@@ -37,6 +37,9 @@ struct ContextOptions {
     /// For slow keys: sessions say NeedSlowKey, and their owner submits them. Null: they sign
     /// themselves, whatever it takes. Stopped before the context dies, destroyed after it.
     HandshakePool* handshake_pool = nullptr;
+    /// Tells how long ago a resumed client was authenticated; outlives the context. Null: the
+    /// system's.
+    base::Clock* clock = nullptr;
 };
 
 /// How a session learns which address its client connected to. It asks only if the client sent no

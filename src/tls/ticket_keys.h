@@ -23,7 +23,11 @@ struct TicketKey {
 struct TicketKeys {
     std::vector<std::shared_ptr<const TicketKey>> keys;
 
+    /// Of a ticket, and of the current key.
     static constexpr std::chrono::hours lifetime{12};
+    /// Each resumed connection gets a ticket for the next one; after this time since the full
+    /// handshake none of them opens any more (RFC 8446 4.6.1).
+    static constexpr std::chrono::hours resumption_max{7 * 24};
     /// A copy with a fresh current key; the oldest beyond three drops out.
     std::shared_ptr<const TicketKeys> rotated(base::Random& random, base::Time now) const;
 };

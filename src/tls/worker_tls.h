@@ -12,12 +12,19 @@ namespace tls {
 /// Random generators and error queues are per thread; OpenSSL frees the former when the thread
 /// ends, which has to be before `library` goes. Outlives its sessions.
 struct WorkerTls {
-    WorkerTls(const Snapshots& snapshots, size_t certificates_decoded_max, bool handshake_pool)
+    WorkerTls(const Snapshots& snapshots, const ContextOptions& options)
         : certificates(snapshots.certificates),
           challenges(snapshots.challenges),
           ticket_keys(snapshots.ticket_keys),
-          cache(library.get(), certificates_decoded_max),
-          has_pool(handshake_pool) {}
+          cache(library.get(), options.certificates_decoded_max),
+          clock(options.clock),
+          has_pool(options.handshake_pool != nullptr) {}
+
+    base::Time now() const {
+        return clock != nullptr
+                   ? clock->now()
+                   : std::chrono::floor<base::Duration>(std::chrono::system_clock::now());
+    }
 
     Library library;  // first: all that follows lives in it
     base::SnapshotReader<CertificateIndex> certificates;
@@ -27,7 +34,8 @@ struct WorkerTls {
     CipherPtr ticket_cipher;  // fetched once, not in each handshake
     SslCtxPtr ssl_ctx;
     TlsCounters counters;
-    const bool has_pool;  // sessions say NeedSlowKey
+    base::Clock* const clock;  // null: the system's
+    const bool has_pool;       // sessions say NeedSlowKey
 };
 
 }  // namespace tls

@@ -198,7 +198,8 @@ bool connect(Client& client, Server& server) {
 }
 
 World::World(tls::Policy policy, tls::HandshakePool* pool) {
-    auto made = tls::ServerContext::create({.policy = policy, .handshake_pool = pool}, snapshots);
+    auto made = tls::ServerContext::create(
+        {.policy = policy, .handshake_pool = pool, .clock = &clock}, snapshots);
     REQUIRE(made.ok());
     context = std::move(*made);
 }

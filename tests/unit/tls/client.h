@@ -92,6 +92,16 @@ class Server {
 bool connect(Client& client, Server& server);
 void pump(Client& client, Server& server);
 
+/// Real time and as much more as a test adds. OpenSSL's own clock stays where it is.
+class MovedClock final : public base::Clock {
+  public:
+    base::Time now() override {
+        return std::chrono::floor<base::Duration>(std::chrono::system_clock::now()) + moved;
+    }
+    bool sleep(base::Duration) override { return false; }
+    base::Duration moved{};
+};
+
 /// A world with snapshots and one context.
 struct World {
     explicit World(tls::Policy policy = tls::Policy::Intermediate,
@@ -107,6 +117,7 @@ struct World {
     std::string local_address;
     int times_asked = 0;
 
+    MovedClock clock;
     tls::Snapshots snapshots;
     std::unique_ptr<tls::ServerContext> context;
 };

@@ -95,6 +95,97 @@ TEST_CASE("a previous ticket key opens and renews; an older one means a full han
     CHECK(run(world, {.version = version}, once.session.get()).resumed);
 }
 
+TEST_CASE("each connection of TLS 1.3 brings a ticket, for clients use one once (RFC 8446 C.4)") {
+    World world;
+    world.rotate_tickets();
+    const bool has_name = GENERATE(true, false);
+    world.set({"a.test"}, {certificate({"a.test"})});
+    world.set({"192.0.2.1"}, {certificate({"192.0.2.1"})});
+    const Client::Options options{.version = TLS1_3_VERSION,
+                                  .server_name = has_name ? "a.test" : ""};
+    Outcome last = run(world, options, nullptr, "192.0.2.1");
+    for (int i = 0; i < 20; ++i) {
+        Outcome next = run(world, options, last.session.get(), "192.0.2.1");
+        CHECK(next.resumed);
+        REQUIRE(next.tickets == 1);
+        CHECK(ticket(next) != ticket(last));
+        last = next;
+    }
+    CHECK(world.context->counters().full_handshakes == 1);
+}
+
+TEST_CASE("a client that was asked to retry gets its next ticket as well") {
+    World world;
+    world.rotate_tickets();
+    world.set({"a.test"}, {certificate({"a.test"})});
+    const Client::Options options{.version = TLS1_3_VERSION, .groups = "P-521:P-256"};
+    const Outcome first = run(world, options);
+    const Outcome second = run(world, options, first.session.get());
+    CHECK(second.resumed);
+    CHECK(second.tickets == 1);
+    CHECK(run(world, options, second.session.get()).resumed);
+}
+
+TEST_CASE("a ticket of TLS 1.2 serves again and again, and is renewed with its key alone") {
+    World world;
+    world.rotate_tickets();
+    world.set({"a.test"}, {certificate({"a.test"})});
+    const Client::Options options{.version = TLS1_2_VERSION};
+    const Outcome first = run(world, options);
+    for (int i = 0; i < 3; ++i) {
+        const Outcome next = run(world, options, first.session.get());
+        CHECK(next.resumed);
+        CHECK(ticket(next) == ticket(first));
+    }
+    world.rotate_tickets();
+    const Outcome renewed = run(world, options, first.session.get());
+    CHECK(renewed.resumed);
+    CHECK(ticket(renewed) != ticket(first));
+}
+
+TEST_CASE("a chain of resumptions ends 7 days after its full handshake (RFC 8446 4.6.1)") {
+    using namespace std::chrono_literals;
+    World world;
+    world.rotate_tickets();
+    const auto version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+    const bool has_name = GENERATE(true, false);
+    CAPTURE(version, has_name);
+    world.set({"a.test"}, {certificate({"a.test"})});
+    world.set({"192.0.2.1"}, {certificate({"192.0.2.1"})});
+    const Client::Options options{.version = version, .server_name = has_name ? "a.test" : ""};
+    const auto connect_at = [&](base::Duration moved, const Outcome& with) {
+        world.clock.moved = moved;
+        Outcome outcome = run(world, options, with.session.get(), "192.0.2.1");
+        CHECK(outcome.connected);
+        if (!outcome.session) outcome.session = with.session;  // TLS 1.2 goes on with the old one
+        return outcome;
+    };
+    const Outcome first = connect_at(0s, {});
+    CHECK(SSL_SESSION_get_ticket_lifetime_hint(first.session.get()) == 12 * 3600);
+    Outcome last = first;
+    for (base::Duration moved = 6h; moved < 7 * 24h; moved += 6h) {
+        world.rotate_tickets();  // TLS 1.2 is renewed, too
+        last = connect_at(moved, last);
+        CHECK(last.resumed);
+        if (version == TLS1_3_VERSION) {
+            // No ticket promises more than is left: 12 hours and, at last, 6.
+            const auto left = std::chrono::floor<std::chrono::seconds>(7 * 24h - moved).count();
+            const auto hint = SSL_SESSION_get_ticket_lifetime_hint(last.session.get());
+            CHECK(static_cast<long>(hint) <= std::min<long>(left, 12 * 3600));
+            CHECK(static_cast<long>(hint) > std::min<long>(left, 12 * 3600) - 60);
+        }
+    }
+    CHECK(connect_at(7 * 24h - 60s, last).resumed);
+    const Outcome late = connect_at(7 * 24h, last);
+    CHECK_FALSE(late.resumed);
+    CHECK(late.tickets == 1);
+    // That was a full handshake: a new chain begins.
+    CHECK(connect_at(7 * 24h + 1h, late).resumed);
+    CHECK_FALSE(connect_at(7 * 24h + 1h, last).resumed);
+    // Time that has gone back proves nothing.
+    CHECK_FALSE(connect_at(6 * 24h, late).resumed);
+}
+
 TEST_CASE("without keys there are no tickets and nothing fails") {
     World world;
     world.set({"a.test"}, {certificate({"a.test"})});
