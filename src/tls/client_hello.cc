@@ -40,19 +40,24 @@ void each_number(std::span<const uint8_t> list, Take&& take) {
 }  // namespace
 
 ClientHello::ClientHello(SSL* ssl) {
-    // RFC 6066 3: a list with exactly one entry of type host_name; OpenSSL alerts on others.
-    std::span<const uint8_t> body = extension(ssl, TLSEXT_TYPE_server_name);
+    // RFC 6066 3: a list with exactly one entry of type host_name.
     std::span<const uint8_t> list;
     std::span<const uint8_t> name;
-    if (take_vector(body, 2, list) && !list.empty() && list[0] == TLSEXT_NAMETYPE_host_name) {
-        list = list.subspan(1);
-        if (take_vector(list, 2, name)) {
-            has_server_name = true;
-            server_name = text(name);
+    const unsigned char* data = nullptr;
+    size_t size = 0;
+    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &data, &size) == 1) {
+        std::span<const uint8_t> rest(data, size);
+        if (take_vector(rest, 2, list) && rest.empty() && !list.empty() &&
+            list[0] == TLSEXT_NAMETYPE_host_name) {
+            list = list.subspan(1);
+            has_server_name = take_vector(list, 2, name) && list.empty();
         }
+        has_malformed_server_name = !has_server_name;
+        if (has_server_name) server_name = text(name);
     }
     // RFC 7301 3.1: a list of names with a length byte each.
-    body = extension(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation);
+    std::span<const uint8_t> body =
+        extension(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation);
     size_t protocols = 0;
     if (take_vector(body, 2, list)) {
         while (take_vector(list, 1, name)) {

@@ -17,8 +17,9 @@ struct ClientHello {
 
     std::string_view server_name;  // raw
     bool has_server_name = false;
-    bool offers_acme = false;       // acme-tls/1 is among the protocols
-    bool offers_only_acme = false;  // and is the only one (RFC 8737 3)
+    bool has_malformed_server_name = false;  // not as RFC 6066 3 wants it
+    bool offers_acme = false;                // acme-tls/1 is among the protocols
+    bool offers_only_acme = false;           // and is the only one (RFC 8737 3)
 };
 
 /// Which certificates the client can use. A few bits, kept until the certificate is chosen.

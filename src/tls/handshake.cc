@@ -12,6 +12,7 @@ namespace tls {
 namespace {
 
 constexpr std::string_view http_protocol = "http/1.1";
+constexpr std::string_view old_http_protocol = "http/1.0";
 constexpr std::string_view acme_protocol = "acme-tls/1";
 constexpr size_t staple_bytes_max = 64 * 1024;  // faults.md TL-38
 constexpr long lifetime_seconds = std::chrono::seconds(TicketKeys::lifetime).count();
@@ -28,9 +29,10 @@ std::string quoted(std::string_view name) {
     return fmt::format("\"{}\"", base::escape_for_log(name, 128));
 }
 
-int refuse(Handshake& handshake, int* alert, int reason, std::string text) {
+int refuse(Handshake& handshake, int* alert, int number, Failure failure, std::string text) {
+    handshake.failure = failure;
     handshake.error = std::move(text);
-    *alert = reason;
+    *alert = number;
     return SSL_CLIENT_HELLO_ERROR;
 }
 
@@ -38,12 +40,12 @@ int refuse(Handshake& handshake, int* alert, int reason, std::string text) {
 int on_acme_hello(SSL* ssl, int* alert, const ClientHello& hello, WorkerTls& worker) {
     Handshake& handshake = handshake_of(ssl);
     if (!hello.offers_only_acme) {
-        return refuse(handshake, alert, SSL_AD_NO_APPLICATION_PROTOCOL,
+        return refuse(handshake, alert, SSL_AD_NO_APPLICATION_PROTOCOL, Failure::NoProtocol,
                       "acme-tls/1 together with other protocols");
     }
     handshake.certificate = worker.challenges.get().hold(hello.server_name);
     if (!handshake.certificate) {
-        return refuse(handshake, alert, SSL_AD_UNRECOGNIZED_NAME,
+        return refuse(handshake, alert, SSL_AD_UNRECOGNIZED_NAME, Failure::UnknownName,
                       "acme-tls/1 without a challenge for " + quoted(hello.server_name));
     }
     handshake.challenge = true;
@@ -79,6 +81,11 @@ int on_client_hello(SSL* ssl, int* alert, void* arg) {
     handshake.certificate = nullptr;
     handshake.challenge = false;
     handshake.by_address = false;
+    if (hello.has_malformed_server_name) {
+        // OpenSSL says so, too, but after this callback, which might find no certificate first.
+        return refuse(handshake, alert, SSL_AD_DECODE_ERROR, Failure::ProtocolError,
+                      "malformed server name");
+    }
     if (hello.offers_acme) return on_acme_hello(ssl, alert, hello, worker);
 
     const CertificateIndex& index = worker.certificates.get();
@@ -86,7 +93,7 @@ int on_client_hello(SSL* ssl, int* alert, void* arg) {
         hello.has_server_name ? index.find(name.text()) : find_by_address(ssl, index, handshake);
     handshake.set = set != nullptr ? *set : index.fallback();
     if (!handshake.set || handshake.set->certificates.empty()) {
-        return refuse(handshake, alert, SSL_AD_UNRECOGNIZED_NAME,
+        return refuse(handshake, alert, SSL_AD_UNRECOGNIZED_NAME, Failure::UnknownName,
                       hello.has_server_name
                           ? "unrecognized name " + quoted(hello.server_name)
                           : "no server name, and there is no default certificate");
@@ -114,12 +121,14 @@ bool install_certificate(SSL* ssl, Handshake& handshake, CertificateCache& cache
     if (handshake.installed != nullptr) SSL_certs_clear(ssl);
     const DecodedCertificate* decoded = cache.get(handshake.certificate);
     if (decoded == nullptr) {
+        handshake.failure = Failure::CertificateFault;
         handshake.error = "the certificate cannot be decoded: " + take_error_text();
         return false;
     }
     // One call, one look for the key's type; its check that key and certificate match is cheap.
     if (SSL_use_cert_and_key(ssl, decoded->leaf.get(), decoded->key.get(), decoded->chain.get(),
                              1) != 1) {
+        handshake.failure = Failure::CertificateFault;
         handshake.error = "the certificate cannot be used: " + take_error_text();
         return false;
     }
@@ -144,16 +153,22 @@ int on_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_size,
             const unsigned char* offered, unsigned offered_size, void* arg) {
     (void)arg;
     Handshake& handshake = handshake_of(ssl);
-    const std::string_view wanted = handshake.challenge ? acme_protocol : http_protocol;
-    // OpenSSL has checked the list: names of 1 to 255 bytes that fill it exactly.
-    for (unsigned at = 0; at < offered_size; at += 1u + offered[at]) {
-        const std::string_view name(reinterpret_cast<const char*>(offered + at + 1), offered[at]);
-        if (name == wanted) {
+    const auto choose = [&](std::string_view wanted) {
+        // OpenSSL has checked the list: names of 1 to 255 bytes that fill it exactly.
+        for (unsigned at = 0; at < offered_size; at += 1u + offered[at]) {
+            const std::string_view name(reinterpret_cast<const char*>(offered + at + 1),
+                                        offered[at]);
+            if (name != wanted) continue;
             *out = offered + at + 1;
             *out_size = offered[at];
-            return SSL_TLSEXT_ERR_OK;
+            return true;
         }
-    }
+        return false;
+    };
+    const bool is_chosen = handshake.challenge ? choose(acme_protocol)
+                                               : choose(http_protocol) || choose(old_http_protocol);
+    if (is_chosen) return SSL_TLSEXT_ERR_OK;
+    handshake.failure = Failure::NoProtocol;
     handshake.error = "the client offers no application protocol that we speak: ";
     for (unsigned at = 0; at < offered_size; at += 1u + offered[at]) {
         const std::string_view name(reinterpret_cast<const char*>(offered + at + 1), offered[at]);

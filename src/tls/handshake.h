@@ -21,9 +21,10 @@ struct Handshake {
     const Certificate* installed = nullptr;  // in the SSL
     base::Time authenticated{};              // by the full handshake that an opened ticket tells of
     bool challenge = false;
-    bool by_address = false;      // server_name is no SNI
-    bool using_slow_key = false;  // in Session::use_slow_key(): maybe on another thread
-    std::string error;            // why a callback refused; says more than OpenSSL's reason
+    bool by_address = false;          // server_name is no SNI
+    bool using_slow_key = false;      // in Session::use_slow_key(): maybe on another thread
+    std::string error;                // why a callback refused; says more than OpenSSL's reason
+    Failure failure = Failure::None;  // its kind
 
     /// ECDSA if the client can verify it, else the first that it can verify, else the first
     /// (faults.md TL-35). Sets certificate and staple.

@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "tls/certificate.h"
+#include "tls/failure.h"
 
 namespace tls {
 
@@ -19,11 +20,8 @@ base::Error openssl_error(const char* text) {
     return {base::ErrorDomain::Tls, static_cast<int32_t>(code & 0x7fffffff), text};
 }
 
-namespace {
-
 /// The oldest entry that libssl made, for below it lie details of providers; else the oldest.
-/// Empties the queue.
-unsigned long most_telling_error() {
+unsigned long take_error() {
     unsigned long chosen = 0;
     while (const unsigned long code = ERR_get_error()) {
         const bool is_better =
@@ -33,10 +31,40 @@ unsigned long most_telling_error() {
     return chosen;
 }
 
-}  // namespace
+Failure failure_of(unsigned long error) {
+    if (error == 0) return Failure::ProtocolError;  // the wire ended it: refuse_input()
+    if (ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE) return Failure::Overload;
+    if (ERR_GET_LIB(error) != ERR_LIB_SSL) return Failure::ProtocolError;
+    const int reason = ERR_GET_REASON(error);
+    switch (reason) {
+        case SSL_R_HTTP_REQUEST:
+        case SSL_R_HTTPS_PROXY_REQUEST:
+        case SSL_R_WRONG_VERSION_NUMBER:
+            return Failure::NotTls;
+        case SSL_R_UNSUPPORTED_PROTOCOL:
+        case SSL_R_UNKNOWN_PROTOCOL:
+        case SSL_R_VERSION_TOO_LOW:
+        case SSL_R_INAPPROPRIATE_FALLBACK:
+            return Failure::NoSharedVersion;
+        case SSL_R_NO_SHARED_CIPHER:
+        case SSL_R_NO_SHARED_GROUPS:
+        case SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS:
+        case SSL_R_NO_SUITABLE_GROUPS:
+        case SSL_R_NO_SUITABLE_KEY_SHARE:
+        case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
+            return Failure::NoSharedCipher;
+        default:
+            break;
+    }
+    const bool is_alert = reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256;
+    return is_alert ? Failure::ClientAlert : Failure::ProtocolError;
+}
 
 std::string take_error_text() {
-    const unsigned long code = most_telling_error();
+    return error_text(take_error());
+}
+
+std::string error_text(unsigned long code) {
     if (code == 0) return {};
     const int reason = ERR_GET_REASON(code);
     if (ERR_GET_LIB(code) == ERR_LIB_SSL) {

@@ -21,6 +21,7 @@
 namespace tls {
 
 enum class KeyType : uint8_t;  // certificate.h
+enum class Failure : uint8_t;  // failure.h
 
 template <auto free_function>
 struct OpenSslDeleter {
@@ -64,6 +65,10 @@ base::Error openssl_error(const char* text);
 /// What the queue says, for a log line: "no shared cipher", "peer's alert: bad
 /// certificate". Empties the queue; "" if it was empty.
 std::string take_error_text();
+/// The same in three steps: the entry that says most (0: none), its text, its kind.
+unsigned long take_error();
+std::string error_text(unsigned long error);
+Failure failure_of(unsigned long error);
 
 /// One certificate that fills `der` entirely; null otherwise. `library` may be null: the default
 /// context.

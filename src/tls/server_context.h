@@ -2,6 +2,7 @@
 // the snapshots, and a bounded cache of decoded certificates.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -55,7 +56,8 @@ struct TlsCounters {
     uint64_t full_handshakes = 0;
     uint64_t resumed_handshakes = 0;
     uint64_t challenge_handshakes = 0;
-    uint64_t failed_handshakes = 0;  ///< also those that were begun and given up
+    uint64_t failed_handshakes = 0;                     ///< also those that were begun and given up
+    std::array<uint64_t, failures> failed_by_reason{};  ///< of these, by Failure
 };
 
 class ServerContext {

@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "tls/certificate.h"
+#include "tls/failure.h"
 
 namespace tls {
 
@@ -25,7 +26,7 @@ struct SessionInfo {
     /// What the certificate was chosen by: SNI, normalised; without one the address that the client
     /// connected to, if it has a certificate; else "".
     std::string_view server_name;
-    std::string_view alpn;    ///< "http/1.1", "acme-tls/1" or ""
+    std::string_view alpn;    ///< "http/1.1", "http/1.0", "acme-tls/1" or ""
     std::string_view cipher;  ///< OpenSSL's name
     const Certificate* certificate =
         nullptr;  ///< the one presented, or that would have been if resumed
@@ -95,6 +96,12 @@ class Session {
     virtual const SessionInfo& info() const = 0;
     /// Why it Failed; for the log, e.g. "no shared cipher", "unrecognized name \"x\"".
     virtual std::string_view error() const = 0;
+    /// The kind of that. Of a handshake, it was counted in TlsCounters as well.
+    virtual Failure failure() const = 0;
+    /// Its owner ends an unfinished handshake and knows why: TimedOut, Overload. Counted; the
+    /// session is Failed then. Without it a session that is destroyed in the middle counts as
+    /// GivenUp. Not while it is lent to a pool. Does nothing after the handshake.
+    virtual void give_up(Failure reason) = 0;
 };
 
 }  // namespace tls

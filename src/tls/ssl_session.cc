@@ -12,6 +12,7 @@ constexpr uint64_t bytes_per_idle_step = 16 * 1024 / 4;
 
 constexpr std::string_view alpn_name(std::string_view selected) {
     if (selected == "http/1.1") return "http/1.1";
+    if (selected == "http/1.0") return "http/1.0";
     if (selected == "acme-tls/1") return "acme-tls/1";
     return {};
 }
@@ -31,7 +32,7 @@ std::unique_ptr<SslSession> SslSession::create(WorkerTls& worker, const LocalAdd
 
 SslSession::~SslSession() {
     // Given up by its owner in the middle: a client that went away or ran out of time.
-    if (was_fed_ && phase_ == Phase::Handshaking) ++worker_.counters.failed_handshakes;
+    if (was_fed_) give_up(Failure::GivenUp);
 }
 
 SslSession& SslSession::from(const SSL* ssl) {
@@ -42,14 +43,14 @@ SslSession& SslSession::from(const SSL* ssl) {
 void SslSession::feed(std::span<const uint8_t> ciphertext) {
     if (is_over() || ciphertext.empty()) return;
     if (ring_.has_input() && ring_.input_size() + ciphertext.size() > input_waiting_max) {
-        fail("too much input waits to be read");
+        fail(Failure::ProtocolError, "too much input waits to be read");
         return;
     }
     if (!done_ && !guard_.pass(ciphertext)) {
         // OpenSSL must not see it; so the alert (illegal_parameter) is ours.
         constexpr uint8_t alert[] = {21, 3, 3, 0, 2, 2, SSL_AD_ILLEGAL_PARAMETER};
         ring_.refuse_input();
-        fail("ClientHello is too long");
+        fail(Failure::ProtocolError, "ClientHello is too long");
         BIO_write(SSL_get_rbio(ssl_.get()), alert, sizeof alert);  // into the spill
         return;
     }
@@ -93,7 +94,8 @@ Session::Read SslSession::advance(std::span<uint8_t> plaintext) {
             const int result = SSL_read_ex(ssl_.get(), plaintext.data(), plaintext.size(), &size);
             if (result != 1) return stopped(result);
             // RFC 8737 4: such a connection carries nothing.
-            if (info_.challenge) return fail("data after an acme-tls/1 handshake");
+            if (info_.challenge)
+                return fail(Failure::ProtocolError, "data after an acme-tls/1 handshake");
             plaintext_bytes_ += size;
             return {State::Ok, size};
         }
@@ -111,13 +113,18 @@ Session::Read SslSession::stopped(int result) {
         case SSL_ERROR_WANT_X509_LOOKUP:  // see on_certificate()
             return {State::NeedSlowKey, 0};
         case SSL_ERROR_ZERO_RETURN:
-            if (!done_) return fail("the client closed in the middle of the handshake");
+            if (!done_) {
+                return fail(Failure::GivenUp, "the client closed in the middle of the handshake");
+            }
             phase_ = Phase::Closed;
             ring_.drop_input();
             return {State::Closed, 0};
         default:
-            if (ring_.refused()) return fail("too many KeyUpdates, renegotiations or alerts");
-            return fail(take_error_text());
+            if (ring_.refused()) {
+                return fail(Failure::ProtocolError,
+                            "too many KeyUpdates, renegotiations or alerts");
+            }
+            return fail_as_openssl_says();
     }
 }
 
@@ -129,23 +136,44 @@ void SslSession::use_slow_key() {
     ring_.begin_flight();
     const int result = SSL_do_handshake(ssl_.get());
     // The error queue is this thread's; SSL_do_handshake() fails again on the worker, without one.
-    if (result != 1 && ERR_peek_error() != 0 && handshake_.error.empty()) {
-        handshake_.error = take_error_text();
+    if (result != 1 && ERR_peek_error() != 0 && handshake_.failure == Failure::None) {
+        const unsigned long error = take_error();
+        handshake_.failure = failure_of(error);
+        handshake_.error = error_text(error);
     }
     ERR_clear_error();
     ring_.end_flight();
     handshake_.using_slow_key = false;
 }
 
-Session::Read SslSession::fail(std::string text) {
+Session::Read SslSession::fail(Failure failure, std::string text) {
     ERR_clear_error();
-    if (!done_) ++worker_.counters.failed_handshakes;
-    if (handshake_.error.empty()) handshake_.error = std::move(text);
+    if (handshake_.failure == Failure::None) {
+        handshake_.failure = failure;
+        handshake_.error = std::move(text);
+    }
     if (handshake_.error.empty()) handshake_.error = "closed by the peer's fault";
+    if (!done_) count_failure();
     phase_ = Phase::Failed;
     ring_.drop_input();
     // An alert that found no room goes out first.
     return {ring_.wants_output() ? State::NeedOutput : State::Failed, 0};
+}
+
+Session::Read SslSession::fail_as_openssl_says() {
+    const unsigned long error = take_error();
+    return fail(failure_of(error), error_text(error));
+}
+
+void SslSession::count_failure() {
+    TlsCounters& counters = worker_.counters;
+    ++counters.failed_handshakes;
+    ++counters.failed_by_reason[static_cast<size_t>(handshake_.failure)];
+}
+
+void SslSession::give_up(Failure reason) {
+    if (phase_ != Phase::Handshaking) return;
+    (void)fail(reason, "given up: " + std::string(label(reason)));
 }
 
 void SslSession::on_handshake_done() {
@@ -175,6 +203,7 @@ void SslSession::on_handshake_done() {
     handshake_.set = nullptr;
     handshake_.staple = nullptr;
     handshake_.error.clear();
+    handshake_.failure = Failure::None;
     SSL_set_info_callback(ssl, on_info);
 }
 
@@ -200,7 +229,7 @@ size_t SslSession::write(std::span<const uint8_t> plaintext, std::span<uint8_t> 
     const int result = SSL_write_ex(ssl_.get(), plaintext.data(), plaintext.size(), &size);
     const size_t produced = ring_.close_output();
     if (result != 1) {
-        fail(take_error_text());
+        fail_as_openssl_says();
         return 0;
     }
     plaintext_bytes_ += size;

@@ -29,6 +29,8 @@ class SslSession final : public Session {
     bool handshake_done() const override { return done_; }
     const SessionInfo& info() const override { return info_; }
     std::string_view error() const override { return handshake_.error; }
+    Failure failure() const override { return handshake_.failure; }
+    void give_up(Failure reason) override;
 
     /// For the callbacks.
     static SslSession& from(const SSL* ssl);
@@ -51,7 +53,10 @@ class SslSession final : public Session {
         : worker_(worker), ring_(*this), local_(local) {}
     Read advance(std::span<uint8_t> plaintext);
     Read stopped(int result);
-    Read fail(std::string text);
+    /// What a callback said before stands.
+    Read fail(Failure failure, std::string text);
+    Read fail_as_openssl_says();
+    void count_failure();
     bool is_over() const { return phase_ == Phase::Failed || phase_ == Phase::Closed; }
     void on_handshake_done();
     static void on_info(const SSL* ssl, int where, int result);

@@ -23,7 +23,7 @@ void set_challenges(World& world, std::vector<std::string> names) {
 
 }  // namespace
 
-TEST_CASE("ALPN: http/1.1 or nothing, else no_application_protocol") {
+TEST_CASE("ALPN: http/1.1, http/1.0 or nothing, else no_application_protocol") {
     World world;
     world.set({"a.test"}, {certificate({"a.test"})});
     struct Case {
@@ -36,7 +36,11 @@ TEST_CASE("ALPN: http/1.1 or nothing, else no_application_protocol") {
         {{"h2", "http/1.1"}, "http/1.1"},
         {{"spdy/3", "http/1.1", "h2"}, "http/1.1"},
         {{"h2"}, "no application protocol"},
-        {{"http/1.0"}, "no application protocol"},
+        {{"http/1.0"}, "http/1.0"},
+        {{"http/1.0", "http/1.1"}, "http/1.1"},
+        {{"h2", "http/1.0"}, "http/1.0"},
+        {{"http/0.9"}, "no application protocol"},
+        {{"acme-tls/1", "http/1.0"}, "no application protocol"},
         {{"HTTP/1.1"}, "no application protocol"},
         {{"http/1.1 "}, "no application protocol"},
         {{"acme-tls/1"}, "unrecognized name"},

@@ -454,8 +454,10 @@ TEST_CASE("GREASE, unknown extensions and early data are ignored") {
     CHECK(server.output[0] == 22);
 }
 
-TEST_CASE("two names, or two server_name extensions, are refused") {
+TEST_CASE("a malformed server_name is refused alike with and without a default (RFC 8446 6.2)") {
     OneSite world;
+    const bool has_default = GENERATE(true, false);
+    CAPTURE(has_default);
     const Bytes hello = client_hello(TLS1_3_VERSION);
     const Bytes extension{0, 0, 0, 11, 0, 9, 0, 0, 6, 'a', '.', 't', 'e', 's', 't'};
     const auto at = std::search(hello.begin(), hello.end(), extension.begin(), extension.end());
@@ -484,16 +486,37 @@ TEST_CASE("two names, or two server_name extensions, are refused") {
                           'e', 's', 't', 0,  0, 6,  'b', '.', 't', 'e', 's', 't'};
     const Bytes odd_type{0, 0, 0, 11, 0, 9, 7, 0, 6, 'a', '.', 't', 'e', 's', 't'};
     const Bytes with_nul{0, 0, 0, 11, 0, 9, 0, 0, 6, 'a', '.', 't', 0, 's', 't'};
-    world.set_default({certificate({"default.test"})});
+    if (has_default) world.set_default({certificate({"default.test"})});
     CHECK([&] {
         Server server = world.accept();
         server.put(rebuilt(extension));
         return server.state;
     }() == Session::State::NeedInput);
-    for (const Bytes& bad : {twice, two_names, odd_type, with_nul}) {
+    struct Case {
+        Bytes extension;
+        int alert;
+    };
+    const Case cases[] = {
+        {twice, SSL_AD_ILLEGAL_PARAMETER},
+        {two_names, SSL_AD_DECODE_ERROR},
+        {odd_type, SSL_AD_DECODE_ERROR},
+        {with_nul, SSL_AD_UNRECOGNIZED_NAME},
+        {{0, 0, 0, 0}, SSL_AD_DECODE_ERROR},                           // no list
+        {{0, 0, 0, 1, 0}, SSL_AD_DECODE_ERROR},                        // half a length
+        {{0, 0, 0, 2, 0, 0}, SSL_AD_DECODE_ERROR},                     // an empty list
+        {{0, 0, 0, 3, 0, 1, 0}, SSL_AD_DECODE_ERROR},                  // no name in it
+        {{0, 0, 0, 6, 0, 4, 0, 0, 9, 'a'}, SSL_AD_DECODE_ERROR},       // name cut off
+        {{0, 0, 0, 6, 0, 9, 0, 0, 1, 'a'}, SSL_AD_DECODE_ERROR},       // list cut off
+        {{0, 0, 0, 7, 0, 4, 0, 0, 1, 'a', 'b'}, SSL_AD_DECODE_ERROR},  // bytes behind the list
+        {{0, 0, 0, 7, 0, 5, 0, 0, 1, 'a', 'b'}, SSL_AD_DECODE_ERROR},  // behind the name
+    };
+    for (size_t i = 0; i < std::size(cases); ++i) {
+        CAPTURE(i);
         Server server = world.accept();
-        server.put(rebuilt(bad));
+        server.put(rebuilt(cases[i].extension));
         CHECK(server.state == Session::State::Failed);
+        REQUIRE(server.output.size() == 7);
         CHECK(server.output[0] == 21);
+        CHECK(server.output[6] == cases[i].alert);
     }
 }
