@@ -120,6 +120,20 @@ def test_http11_is_the_protocol_with_and_without_alpn(front):
         assert client.exchange().status == 200
 
 
+def test_a_client_of_http_10_alone_is_served(front):
+    with handshake(front, alpn=["http/1.0"]) as client:
+        assert client.socket.selected_alpn_protocol() == "http/1.0"
+        assert client.exchange().status == 200
+    with handshake(front, alpn=["http/1.0", "http/1.1"]) as client:
+        assert client.socket.selected_alpn_protocol() == "http/1.1"
+    done = subprocess.run(
+        ["curl", "--silent", "--insecure", "--http1.0", "--output", "/dev/null",
+         "--write-out", "%{http_code}", "--connect-to", f"::127.0.0.1:{front.https}",
+         "https://example.test/"],
+        capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout) == (0, "200")
+
+
 def test_protocols_that_are_not_spoken_are_refused(front):
     with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
         handshake(front, alpn=["imap"])
@@ -148,6 +162,20 @@ def test_sessions_are_resumed(mdfront, site, backend, version):
         with Client(address, tls="example.test", context=context, session=session) as client:
             assert client.socket.session_reused
             assert client.exchange().status == 200
+
+
+def test_each_resumed_connection_of_tls_13_brings_the_ticket_for_the_next(mdfront, site, backend):
+    front = mdfront([site(backend)], server={"workers": 2})
+    context = tls_context(versions=(V13, V13))
+    used = []
+    for number in range(10):
+        with Client(("127.0.0.1", front.https), tls="example.test", context=context,
+                    session=used[-1] if used else None) as client:
+            assert client.socket.session_reused == (number > 0)
+            assert client.exchange().status == 200
+            session = client.socket.session
+        assert session.has_ticket and session not in used
+        used.append(session)
 
 
 def test_a_garbage_ticket_leads_to_a_full_handshake(front, folder):
