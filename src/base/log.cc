@@ -73,6 +73,7 @@ struct Sink {
     std::string path;  // empty: stderr
     std::shared_ptr<LogRing> ring;
     UniqueFd file;
+    bool reopens = false;  // another file is wanted; until there is one, the old goes on
     bool complained = false;
 };
 
@@ -83,7 +84,7 @@ class Writer {
     std::shared_ptr<LogRing> add(const std::string& path, size_t capacity) {
         auto ring = std::make_shared<LogRing>(capacity);
         std::lock_guard lock(mutex_);
-        sinks_.push_back(std::make_unique<Sink>(Sink{path, ring, UniqueFd{}, false}));
+        sinks_.push_back(std::make_unique<Sink>(Sink{path, ring, UniqueFd{}, false, false}));
         return ring;
     }
 
@@ -131,7 +132,11 @@ class Writer {
             for (const auto& sink : sinks_) sinks.push_back(sink.get());
         }
         if (reopen_.exchange(false, std::memory_order_acq_rel)) {
-            for (Sink* sink : sinks) sink->file.reset();
+            for (Sink* sink : sinks) {
+                sink->reopens = true;
+                sink->complained = false;
+                (void)descriptor(*sink);  // at once: the old file may be compressed now
+            }
         }
         bool any = false;
         for (Sink* sink : sinks) any |= write_sink(*sink);
@@ -153,15 +158,19 @@ class Writer {
     int descriptor(Sink& sink) {
         if (sink.path.empty()) return STDERR_FILENO;
         if (sink.path == "-") return STDOUT_FILENO;
-        if (!sink.file) {
-            sink.file.reset(
-                ::open(sink.path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640));
-            if (!sink.file && !std::exchange(sink.complained, true)) {
-                write_all(STDERR_FILENO,
-                          fmt::format("mdfront: cannot open log file {}: {}; its lines are lost "
-                                      "until it can be opened\n",
-                                      sink.path, system_error(errno, "open").message()));
-            }
+        if (sink.file && !sink.reopens) return sink.file.fd();
+        UniqueFd file(
+            ::open(sink.path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640));
+        if (file) {
+            sink.file = std::move(file);
+            sink.reopens = false;
+        } else if (!std::exchange(sink.complained, true)) {
+            write_all(STDERR_FILENO,
+                      fmt::format(
+                          "mdfront: cannot open log file {}: {}; {} until it can be "
+                          "opened\n",
+                          sink.path, system_error(errno, "open").message(),
+                          sink.file ? "its lines go to the file before it" : "its lines are lost"));
         }
         return sink.file.fd();
     }

@@ -61,7 +61,7 @@ class Log {
     /// A ring whose lines go to `path` ("-": standard output), opened for appending by the log
     /// thread at the first line and again after reopen(). The caller is the ring's only producer.
     static std::shared_ptr<LogRing> open_file(const std::string& path);
-    /// Opens files anew (after rotation). Any thread.
+    /// Opens files anew (after rotation); one that cannot be opened goes on as it was. Any thread.
     static void reopen();
     /// Tells the log thread that a ring has lines. Cheap when it is awake.
     static void wake();
