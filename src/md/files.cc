@@ -160,12 +160,17 @@ int SystemFiles::open_root(const std::string& path) {
 
 int SystemFiles::make_root(const std::string& path) {
     if (::mkdir(path.c_str(), directory_mode) < 0) return -errno;
-    return or_errno(::chmod(path.c_str(), directory_mode));
+    // Not by its path, in whose place a link may stand by now.
+    const int fd = open_root(path);
+    if (fd < 0) return fd;
+    const FileHandle handle(*this, fd);
+    return set_mode(fd, directory_mode);
 }
 
 int SystemFiles::open(int directory, const std::string& path, int flags) {
     open_how how{};
-    how.flags = static_cast<uint64_t>(flags) | O_CLOEXEC | O_NOCTTY;
+    how.flags = static_cast<uint64_t>(flags) | O_CLOEXEC;
+    if ((flags & O_PATH) == 0) how.flags |= O_NOCTTY;  // nothing is opened with it
     how.mode = (flags & O_CREAT) != 0 ? file_mode : 0;
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
     // glibc has no wrapper for it.
@@ -265,8 +270,15 @@ int SystemFiles::unlink(int directory, const std::string& name) {
 
 int SystemFiles::make_directory(int directory, const std::string& name) {
     if (::mkdirat(directory, name.c_str(), directory_mode) < 0) return -errno;
-    // By name, because a umask of 0777 would make it impossible to open; the parent is ours alone.
-    return or_errno(::fchmodat(directory, name.c_str(), directory_mode, 0));
+    const int fd = open(directory, name, O_PATH | O_DIRECTORY);
+    if (fd < 0) return fd;
+    const FileHandle handle(*this, fd);
+    FileFacts facts;
+    if (const int r = stat(fd, facts); r < 0) return r;
+    if (facts.mode == directory_mode) return 0;
+    // What the umask took away. A umask of 0777 makes it impossible to open, and by its name a link
+    // could be meant by now: so by the descriptor's path.
+    return or_errno(::chmod(fmt::format("/proc/self/fd/{}", fd).c_str(), directory_mode));
 }
 
 int SystemFiles::remove_directory(int directory, const std::string& name) {
