@@ -1,10 +1,8 @@
 #include "app/process.h"
 
 #include <fcntl.h>
-#include <fts.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -27,22 +25,6 @@ sigset_t our_signals() {
     sigemptyset(&set);
     for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&set, number);
     return set;
-}
-
-/// Gives a tree to a user without following links.
-base::Status give_tree(const std::string& path, uid_t user, gid_t group) {
-    std::string root = path;
-    char* const roots[] = {root.data(), nullptr};
-    const std::unique_ptr<FTS, int (*)(FTS*)> tree(
-        ::fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, nullptr), &::fts_close);
-    if (!tree) return base::system_error(errno, "reading what server.user is to own");
-    while (const FTSENT* entry = ::fts_read(tree.get())) {
-        if (entry->fts_info == FTS_DP) continue;
-        if (::lchown(entry->fts_accpath, user, group) != 0 && errno != ENOENT) {
-            return base::system_error(errno, "giving the store or the admin socket to server.user");
-        }
-    }
-    return {};
 }
 
 /// As far as we may; what cannot be raised is planned with (budget.h).
@@ -122,20 +104,11 @@ base::Status make_parents(const std::string& path) {
     return {};
 }
 
-bool is_root() {
-    return ::geteuid() == 0;
-}
-
-base::Status become_user(const std::string& user, const std::vector<std::string>& paths) {
-    const passwd* entry = ::getpwnam(user.c_str());
-    if (entry == nullptr) return base::system_error(errno, "looking up server.user");
-    const uid_t uid = entry->pw_uid;
-    const gid_t gid = entry->pw_gid;
-    for (const std::string& path : paths) {
-        const base::Status given = give_tree(path, uid, gid);
-        if (!given) return given;
-    }
-    if (::initgroups(user.c_str(), gid) != 0) return base::system_error(errno, "setgroups");
+base::Status become_user(const User& user) {
+    const uid_t uid = user.uid;
+    const gid_t gid = user.gid;
+    if (::setgroups(user.groups.size(), user.groups.data()) != 0)
+        return base::system_error(errno, "setgroups");
     if (::setresgid(gid, gid, gid) != 0) return base::system_error(errno, "setresgid");
     if (::setresuid(uid, uid, uid) != 0) return base::system_error(errno, "setresuid");
     if (::setuid(0) == 0 || ::geteuid() == 0) {

@@ -3,8 +3,8 @@
 
 #include <optional>
 #include <string>
-#include <vector>
 
+#include "app/identity.h"
 #include "base/clock.h"
 #include "base/result.h"
 
@@ -28,10 +28,7 @@ std::optional<int> wait_signal(base::Duration limit);
 /// The directories above `path`, created if they are missing (mode 0755).
 base::Status make_parents(const std::string& path);
 
-/// Whether the process is root.
-bool is_root();
-/// Gives `paths`, directories with all in them, to the user, becomes the user for good, and checks
-/// that there is no way back. Errors name the step.
-base::Status become_user(const std::string& user, const std::vector<std::string>& paths);
+/// Becomes the user for good, and checks that there is no way back. Errors name the step.
+base::Status become_user(const User& user);
 
 }  // namespace app

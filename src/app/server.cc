@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <csignal>
 
+#include "app/ownership.h"
 #include "app/process.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -86,8 +87,9 @@ int Server::run() {
     harden_process();
     block_signals();
     started_ = clock_.now();
-    const bool started = read_configuration() && divide_resources() && open_store() &&
-                         open_sockets() && give_up_root();
+    // The store is opened as the user who owns it: root has no business in its directories.
+    const bool started = read_configuration() && divide_resources() && open_sockets() &&
+                         give_up_root() && open_store();
     if (started) base::Log::start();
     if (!started || !start_workers() || !start_admin()) {
         stop();
@@ -236,25 +238,59 @@ bool Server::open_sockets() {
 }
 
 bool Server::give_up_root() {
-    const std::string& user = setup_->configuration.server.user;
-    if (user.empty()) return true;
+    const std::string& name = setup_->configuration.server.user;
+    if (name.empty()) return true;
     if (!is_root()) {
         base::log_warn("app", "",
                        "server.user is set, but we were not started as root; going on "
                        "as the present user");
         return true;
     }
-    std::vector<std::string> paths;
-    if (store_) paths.push_back(store_->path());
-    // Whoever shares the user's group may then use `mdfront certs` and so on.
-    for (const OpenListener& listener : admin_listeners_) {
-        if (listener.address.is_unix()) paths.push_back(listener.address.text().substr(5));
-    }
-    if (const base::Status changed = become_user(user, paths); !changed) {
-        base::log_error("app", user, "cannot become server.user: {}", changed.error().message());
+    const auto user = find_user(name);
+    if (!user) {
+        base::log_error("app", name, "cannot become server.user: there is no such user any more");
         return false;
     }
-    base::log_info("app", "", "running as {}", user);
+    if (!give_files(*user)) return false;
+    if (const base::Status changed = become_user(*user); !changed) {
+        base::log_error("app", name, "cannot become server.user: {}", changed.error().message());
+        return false;
+    }
+    base::log_info("app", "", "running as {}", name);
+    return true;
+}
+
+bool Server::give_files(const User& user) {
+    const auto is_given = [&](const std::string& path, const base::Status& given) {
+        if (given) return true;
+        base::log_error("app", path, "cannot be made server.user's ({}): {}", user.name,
+                        given.error().message());
+        return false;
+    };
+    if (setup_->needs_stapler()) {
+        const std::string& store = setup_->engine.store_dir;
+        auto given = give_tree(store, user);
+        if (!given) return is_given(store, given.error());
+        for (const std::string& line : given->skipped) {
+            base::log_warn("app", store, "not given to {}: {}", user.name, line);
+        }
+        if (given->skipped_more > 0) {
+            base::log_warn("app", store, "not given to {}: {} more", user.name,
+                           given->skipped_more);
+        }
+        if (given->entries > 0) {
+            base::log_info("app", store, "{} files and directories are {}'s now", given->entries,
+                           user.name);
+        }
+    }
+    const std::string& log = setup_->configuration.server.access_log.path;
+    if (!log.empty() && log != "-" && !is_given(log, make_log(log, user))) return false;
+    // Whoever shares the user's group may then use `mdfront certs` and so on.
+    for (const OpenListener& listener : admin_listeners_) {
+        if (!listener.address.is_unix()) continue;
+        const std::string socket = listener.address.text().substr(5);
+        if (!is_given(socket, give_socket(socket, user))) return false;
+    }
     return true;
 }
 

@@ -10,6 +10,7 @@
 #include "app/admin/admin_handler.h"
 #include "app/bridge.h"
 #include "app/budget.h"
+#include "app/identity.h"
 #include "app/listeners.h"
 #include "app/setup.h"
 #include "app/worker_threads.h"
@@ -60,6 +61,8 @@ class Server final : public StatusSource, public Actions {
     std::unique_ptr<md::Engine> make_engine(const Setup& setup, std::vector<md::Domain> domains);
     bool open_sockets();
     bool give_up_root();
+    /// What root made, or an earlier start as root, and the user will use.
+    bool give_files(const User& user);
     bool start_workers();
     bool start_admin();
 
