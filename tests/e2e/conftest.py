@@ -64,8 +64,10 @@ def started():
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory):
-    """The CA of static certificates and of Pebble's own endpoint."""
-    return Authority(tmp_path_factory.mktemp("authority"))
+    """The CA of static certificates and of Pebble's own endpoint. Everybody may read its root."""
+    path = tmp_path_factory.mktemp("authority")
+    path.chmod(0o711)
+    return Authority(path)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "app/config/access_checks.h"
 #include "app/config/tailscale_checks.h"
 #include "app/config/values.h"
 #include "base/ip_address.h"
@@ -103,10 +104,6 @@ void check_server(const Configuration& configuration, Mistakes& mistakes) {
         } else if (::stat(log.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) {
             mistakes.add(server.access_log.place, "access_log: {} is a directory; name a file",
                          log);
-        } else if (::access(::access(log.c_str(), F_OK) == 0 ? log.c_str() : directory.c_str(),
-                            W_OK) != 0) {
-            mistakes.add(server.access_log.place, "access_log: {} cannot be written: {}", log,
-                         std::strerror(errno));
         }
     } else if (log.empty() && server.access_log.place.file && !mistakes.is_unread("access_log") &&
                !mistakes.is_unread("path")) {
@@ -506,6 +503,7 @@ void check_configuration(const Configuration& configuration, Mistakes& mistakes)
     check_domains(configuration, mistakes);
     check_tailscale(configuration, mistakes);
     check_store(configuration, mistakes);
+    check_access(configuration, mistakes);
 }
 
 }  // namespace app

@@ -143,6 +143,7 @@ std::optional<std::string> secret(const std::string& text, const Place& place, R
                                   "run chmod 600 on it",
                                   reading.key, path, status.st_mode & 07777u);
         }
+        reading.mistakes.note_read(place, path);
         return std::string(base::trim(line));
     }
     return text;
@@ -173,6 +174,7 @@ std::optional<md::ExternalAccount> account_file(const std::string& path, const P
         return reading.wrong(place, "the file {} is not a JSON object {{\"kid\": …, \"hmac\": …}}",
                              in_quotes(path));
     }
+    reading.mistakes.note_read(place, path);
     for (const char* member : {"kid", "hmac"}) {
         if (!json.contains(member) || !json[member].is_string()) {
             return reading.wrong(place, "the file {} has no text \"{}\"", in_quotes(path), member);

@@ -33,6 +33,16 @@ class Mistakes {
     void note_unread(std::string_view key) { unread_.emplace(key); }
     bool is_unread(std::string_view key) const { return unread_.count(std::string(key)) > 0; }
 
+    /// A file that a value, or the configuration itself, was read from: a reload reads it again.
+    struct ReadFile {
+        Place place;
+        std::string path;
+    };
+    void note_read(const Place& place, std::string path) {
+        read_files_.push_back({place, std::move(path)});
+    }
+    const std::vector<ReadFile>& read_files() const { return read_files_; }
+
     bool any() const { return !mistakes_.empty(); }
     size_t count() const { return mistakes_.size() + unshown_; }
     /// In the order of files and lines, each with its place; a last line says how many are left
@@ -52,6 +62,7 @@ class Mistakes {
     std::vector<Line> mistakes_;
     std::vector<Line> warnings_;
     std::set<std::string> unread_;
+    std::vector<ReadFile> read_files_;
     size_t unshown_ = 0;
 };
 

@@ -73,8 +73,8 @@ const std::vector<Key<ServerSettings>>& server_keys() {
           "CPU."},
          set<&T::workers, values::workers>},
         {{"user", "text", "",
-          "User to become after listening, if started as root; the store is given to it. None: "
-          "stay as started."},
+          "User to become after listening, if started as root; the store is given to it, see Files "
+          "and rights. None: stay as started."},
          set_placed<&T::user, &T::user_place, values::identifier>},
         {{"drain_timeout", "duration", "\"30s\"",
           "How long requests in flight may take to finish after SIGTERM."},

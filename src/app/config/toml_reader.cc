@@ -56,6 +56,7 @@ bool read_file(const File& file, std::string& bytes, Mistakes& mistakes) {
         done += static_cast<size_t>(got);
     }
     bytes.resize(done);
+    mistakes.note_read(place, file->path);
     return true;
 }
 

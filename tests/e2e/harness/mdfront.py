@@ -4,6 +4,7 @@ import fcntl
 import os
 import pathlib
 import pty
+import shutil
 import signal
 import socket
 import struct
@@ -62,6 +63,8 @@ class Mdfront:
                  more=None, https=None, http=None, start=True, files_max=None, env=None,
                  addresses=("127.0.0.1",), socket_too=False, admin=None, mounts=None, prepare=None):
         folder.mkdir(parents=True, exist_ok=True)
+        if server and "user" in server and os.geteuid() == 0:  # who makes the access log there
+            shutil.chown(folder, server["user"])
         self.folder = folder
         self.https = https or free_port()
         self.http = http or free_port()
