@@ -1,5 +1,6 @@
 #include "app/command/store_command.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +10,8 @@
 #include "app/cli.h"
 #include "app/config/configuration_reader.h"
 #include "app/config/toml_reader.h"
+#include "app/identity.h"
+#include "app/process.h"
 #include "base/log.h"
 
 namespace app {
@@ -44,6 +47,13 @@ std::string store_path(const CommandLine& line) {
     }
     Mistakes ignored;  // `mdfront check` tells them
     return read_configuration(document, line.config, ignored).md.store_dir;
+}
+
+/// Nothing: we are not root, or the store is root's, or there is none.
+std::optional<User> other_owner_of(const std::string& path) {
+    struct stat facts {};
+    if (!is_root() || ::lstat(path.c_str(), &facts) != 0 || facts.st_uid == 0) return std::nullopt;
+    return User{"", facts.st_uid, facts.st_gid, {facts.st_gid}};
 }
 
 }  // namespace
@@ -98,6 +108,15 @@ std::string store_report_json(const md::StoreReport& report) {
 int run_store_check(const CommandLine& line) {
     const std::string path = store_path(line);
     if (path.empty()) return exit_refused;
+    // Root has no business in directories of a user's: what that user cannot read is not shown, and
+    // what is repaired stays its own.
+    if (const auto owner = other_owner_of(path)) {
+        if (const base::Status changed = become_user(*owner); !changed) {
+            fmt::print(stderr, "mdfront: the owner of {} (user {}) cannot be become: {}\n", path,
+                       owner->uid, changed.error().message());
+            return exit_refused;
+        }
+    }
     md::SystemFiles files;
     base::SystemClock clock;
     const auto report = md::check_store(path, files, clock, {.now = clock.now(), .fix = line.fix});
