@@ -23,7 +23,7 @@ ROOMS = {
 # Libraries, and the files under src/ that may know of them.
 LIBRARIES = {
     r"liburing": r"net/ring\.",
-    r"openssl/": r"(tls|md)/|base/random\.cc",
+    r"openssl/": r"(tls|md)/|base/(random|secret)\.cc",
     r"llhttp\.h": r"proxy/http1_parser",
     r"nghttp2/": r"proxy/",
     r"curl/": r"md/|app/command/admin_client\.cc",
