@@ -3,12 +3,23 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "net/listener.h"
 
 namespace app {
 
 namespace {
+
+/// The kernel lets go of the sockets of an io_uring a moment after the process that had it was
+/// killed: a restart right then finds them in use.
+constexpr std::chrono::milliseconds release_max{1000};
+constexpr std::chrono::milliseconds release_pause{20};
+
+bool is_in_use(const base::Error& error) {
+    return error.domain == base::ErrorDomain::System && error.code == EADDRINUSE;
+}
 
 std::string explain(const net::Address& address, const base::Error& error) {
     std::string why = fmt::format("cannot listen on {}: {}", address.text(), error.message());
@@ -40,6 +51,11 @@ base::Result<OpenListener, std::string> open_listener(const net::Address& addres
     if (!address.is_unix()) {
         options.reuse_port = false;
         auto probe = net::listen_on(address, options);
+        const auto end = std::chrono::steady_clock::now() + release_max;
+        while (!probe && is_in_use(probe.error()) && std::chrono::steady_clock::now() < end) {
+            std::this_thread::sleep_for(release_pause);
+            probe = net::listen_on(address, options);
+        }
         if (!probe) return explain(address, probe.error());
         options.reuse_port = true;
     }
