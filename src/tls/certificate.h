@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "base/secret.h"
 
 struct x509_st;  // OpenSSL's X509
 
@@ -22,18 +23,8 @@ using Der = std::vector<uint8_t>;
 
 enum class KeyType : uint8_t { Rsa, Ecdsa, Ed25519, Ed448 };
 
-/// A private key in PKCS#8 DER; wiped when it dies.
-class KeyDer {
-  public:
-    explicit KeyDer(Der bytes) : bytes_(std::move(bytes)) {}
-    ~KeyDer();
-    KeyDer(const KeyDer&) = delete;
-    KeyDer& operator=(const KeyDer&) = delete;
-    std::span<const uint8_t> bytes() const { return bytes_; }
-
-  private:
-    Der bytes_;
-};
+/// A private key in PKCS#8 DER.
+using KeyDer = base::Secret;
 
 /// One leaf with its chain and key. Immutable and shared between snapshots.
 struct Certificate {

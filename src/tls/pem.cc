@@ -1,7 +1,6 @@
 #include "tls/pem.h"
 
-#include <openssl/crypto.h>
-
+#include "base/secret.h"
 #include "base/text.h"
 
 namespace tls {
@@ -126,7 +125,7 @@ base::Status read_block(std::string_view& text, PemBlock& block) {
 }  // namespace
 
 PemBlock::~PemBlock() {
-    if (!der.empty()) OPENSSL_cleanse(der.data(), der.size());
+    base::wipe(der);
 }
 
 base::Result<std::vector<PemBlock>> read_pem(std::string_view text) {

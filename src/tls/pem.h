@@ -17,7 +17,7 @@ struct PemBlock {
 
     PemBlock() = default;
     PemBlock(PemBlock&&) = default;
-    PemBlock& operator=(PemBlock&&) = default;
+    PemBlock& operator=(PemBlock&&) = delete;  // what it had would stay in memory
     ~PemBlock();
 };
 

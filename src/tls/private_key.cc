@@ -16,8 +16,9 @@ base::Result<std::shared_ptr<const KeyDer>> to_pkcs8(const EVP_PKEY* key) {
         EVP_PKEY2PKCS8(key));
     const int size = info ? i2d_PKCS8_PRIV_KEY_INFO(info.get(), nullptr) : 0;
     if (size <= 0) return openssl_error("the private key cannot be written as PKCS#8");
-    Der bytes(static_cast<size_t>(size));
-    uint8_t* at = bytes.data();
+    KeyDer bytes;
+    bytes.resize(static_cast<size_t>(size));
+    uint8_t* at = bytes.writable().data();
     i2d_PKCS8_PRIV_KEY_INFO(info.get(), &at);
     return std::make_shared<const KeyDer>(std::move(bytes));
 }
@@ -42,10 +43,6 @@ PkeyPtr decode_key(PemBlock& block, int expected) {
 
 }  // namespace
 
-KeyDer::~KeyDer() {
-    OPENSSL_cleanse(bytes_.data(), bytes_.size());
-}
-
 base::Result<PrivateKey> read_private_key(std::string_view pem, int expected) {
     auto blocks = read_pem(pem);
     if (!blocks) return blocks.error();
@@ -63,7 +60,7 @@ base::Result<PrivateKey> read_private_key(std::string_view pem, int expected) {
         result.key = decode_key(block, expected);
         if (!result.key) return input_error("the private key cannot be read");
         if (block.label == "PRIVATE KEY") {
-            result.pkcs8 = std::make_shared<const KeyDer>(std::move(block.der));
+            result.pkcs8 = std::make_shared<const KeyDer>(std::span<const uint8_t>(block.der));
         }
     }
     if (!result.key) return input_error("no private key");
