@@ -459,9 +459,10 @@ void keep_listeners(Setup& setup, const Configuration& running) {
 }
 
 std::optional<Setup> load_setup(const std::string& path, Mistakes& mistakes, base::Time now) {
-    const Node document = read_documents(path, mistakes);
+    Node document = read_documents(path, mistakes);
     const bool whole = !mistakes.any();
     Configuration configuration = read_configuration(document, path, mistakes);
+    wipe_texts(document);
     // Half a document would make mistakes of its own.
     if (!whole) return std::nullopt;
     check_configuration(configuration, mistakes);

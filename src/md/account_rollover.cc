@@ -37,7 +37,7 @@ Outcome<void> roll_account_key(AcmeClient& client, Store& store, Account& accoun
     if (!key) return key.error();
     auto pem = key->pem();
     if (!pem) return pem.error();
-    auto saved = store.save_key(Group::Accounts, account.id, next_key_file, *pem);
+    auto saved = store.save_key(Group::Accounts, account.id, next_key_file, pem->text());
     if (!saved) return saved;
 
     Json change;
@@ -55,14 +55,14 @@ Outcome<void> roll_account_key(AcmeClient& client, Store& store, Account& accoun
         const bool is_done = account.key.thumbprint() == key->thumbprint();
         return is_done ? Outcome<void>() : Outcome<void>(problem);
     }
-    return take_key(store, account, std::move(key).value(), *pem);
+    return take_key(store, account, std::move(key).value(), pem->text());
 }
 
 Outcome<void> settle_rollover(AcmeClient& client, Store& store, Account& account) {
-    auto pem = store.load(Group::Accounts, account.id, next_key_file);
+    auto pem = store.load_key(Group::Accounts, account.id, next_key_file);
     if (!pem) return pem.error();
     if (!*pem) return {};
-    auto key = AccountKey::from_pem(**pem);
+    auto key = AccountKey::from_pem((*pem)->text());
     if (!key) {
         base::log_warn("md", account.id, "{} is of no use: {}", next_key_file,
                        key.error().message());
@@ -73,7 +73,8 @@ Outcome<void> settle_rollover(AcmeClient& client, Store& store, Account& account
     if (response) {
         auto url = client.location(*response);
         if (!url) return url.error();
-        if (*url == account.url) return take_key(store, account, std::move(key).value(), **pem);
+        if (*url == account.url)
+            return take_key(store, account, std::move(key).value(), (*pem)->text());
     } else if (!is_acme_error(response.error(), "accountDoesNotExist")) {
         return response.error();
     }

@@ -28,7 +28,7 @@ Problem configuration_problem(std::string_view type, std::string detail) {
 }
 
 Json external_account_to_json(const ExternalAccount& account) {
-    return Json{{"kid", account.kid}, {"hmac", account.hmac}};
+    return Json{{"kid", account.kid}, {"hmac", std::string(account.hmac.text())}};
 }
 
 std::string pending_json(const std::string& ca_url, const ExternalAccount& external) {
@@ -124,17 +124,17 @@ Outcome<std::optional<Account>> load_account(Store& store, Group group, const st
     if (!text) return text.error();
     if (!*text) return std::optional<Account>();
     const std::string place = fmt::format("{}/{}/{}", group_name(group), id, account_file);
-    const auto json = parse_acme_json(**text);
+    auto json = parse_acme_json(**text);
     if (!json) return make_problem(EINVAL, place + " is not JSON");
     ObjectReader reader(*json, place);
     const std::string url = reader.required_string("url");
     const std::string ca_url = reader.required_string("ca-url");
     const std::string status = reader.optional_string("status");
     if (!reader.ok()) return make_problem(EINVAL, reader.error());
-    auto pem = store.load(group, id, key_file_name);
+    auto pem = store.load_key(group, id, key_file_name);
     if (!pem) return pem.error();
     if (!*pem) return make_problem(ENOENT, place + " has no " + key_file_name + " beside it");
-    auto key = AccountKey::from_pem(**pem);
+    auto key = AccountKey::from_pem((*pem)->text());
     if (!key) {
         Problem problem = key.error();
         problem.detail = place + ": " + problem.detail;
@@ -152,7 +152,7 @@ Outcome<std::optional<Account>> load_account(Store& store, Group group, const st
         .contacts = std::move(contacts),
         .agreement = std::move(agreement),
         .orders = string_at(*json, {"orders"}),
-        .external_account = {string_at(*json, {"eab", "kid"}), string_at(*json, {"eab", "hmac"})},
+        .external_account = {string_at(*json, {"eab", "kid"}), take_secret(*json, {"eab", "hmac"})},
         .key = std::move(key).value()});
 }
 
@@ -419,10 +419,10 @@ Outcome<Account> AccountRegistry::begin_registration(const Directory& directory,
         if (!marker && is_unreadable_now(marker.error())) return marker.error();
         if (!marker || !*marker || **marker != pending) continue;
         auto account = store_.load(Group::Accounts, candidate, account_file);
-        auto pem = store_.load(Group::Accounts, candidate, key_file_name);
+        auto pem = store_.load_key(Group::Accounts, candidate, key_file_name);
         if (!pem && is_unreadable_now(pem.error())) return pem.error();
         if (!account || *account || !pem || !*pem) continue;
-        auto read = AccountKey::from_pem(**pem);
+        auto read = AccountKey::from_pem((*pem)->text());
         if (!read) continue;
         id = candidate;
         key = std::move(read).value();
@@ -437,7 +437,7 @@ Outcome<Account> AccountRegistry::begin_registration(const Directory& directory,
         key = std::move(made).value();
         auto pem = key->pem();
         if (!pem) return pem.error();
-        auto saved = store_.save_key(Group::Accounts, id, key_file_name, *pem);
+        auto saved = store_.save_key(Group::Accounts, id, key_file_name, pem->text());
         if (saved) saved = store_.save(Group::Accounts, id, pending_file, pending);
         if (!saved) return saved.error();
     }
@@ -512,7 +512,7 @@ Outcome<std::string> AccountRegistry::adopt_staged(const std::string& name) {
     account.id = *id;
     auto pem = account.key.pem();
     if (!pem) return pem.error();
-    auto saved = store_.save_key(Group::Accounts, account.id, key_file_name, *pem);
+    auto saved = store_.save_key(Group::Accounts, account.id, key_file_name, pem->text());
     if (saved) saved = save(account);
     if (!saved) return saved.error();
     base::log_info("md", name, "took over account {} from staging", account.id);

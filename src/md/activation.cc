@@ -137,7 +137,7 @@ Outcome<void> transfer_staged(Store& store, AccountRegistry& accounts, const Dom
     if (auto done = save_domain(store, Group::Tmp, stored); !done) return done;
     for (const Slot& slot : staged) {
         auto saved = save_credential(store, Group::Tmp, domain.name, slot.spec, slot.chain_pem,
-                                     slot.key_pem);
+                                     slot.key_pem.text());
         if (!saved) return saved;
     }
     if (auto done = save_job(store, Group::Tmp, job); !done) return done;

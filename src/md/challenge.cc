@@ -162,8 +162,9 @@ Outcome<void> ChallengeAnswers::set_up_alpn(const Authorization& authorization,
         authorization.name, std::span(digest).first<32>(), parts_.clock.now());
     if (!certificate) return make_problem(EINVAL, certificate.error().message());
     const KeySpec spec = alpn_key();
+    const base::Secret key = key_to_pem(**certificate);
     auto saved = parts_.store.save_key(Group::Challenges, authorization.name,
-                                       key_file(spec, alpn_prefix), key_to_pem(**certificate));
+                                       key_file(spec, alpn_prefix), key.text());
     if (saved) {
         saved = parts_.store.save(Group::Challenges, authorization.name,
                                   chain_file(spec, alpn_prefix), chain_to_pem(**certificate));

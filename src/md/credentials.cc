@@ -19,8 +19,8 @@ namespace {
 constexpr std::string_view fallback_prefix = "fallback-";
 
 /// A file without one PEM block counts as empty: mod_md's 120_003.
-bool has_pem(const std::optional<std::string>& bytes) {
-    return bytes && bytes->find("-----BEGIN ") != std::string::npos;
+bool has_pem(std::string_view bytes) {
+    return bytes.find("-----BEGIN ") != std::string_view::npos;
 }
 
 void set_fault(Slot& slot, Slot::Fault fault, std::string why) {
@@ -29,24 +29,24 @@ void set_fault(Slot& slot, Slot::Fault fault, std::string why) {
 }
 
 /// Fills in a slot from what was read. The paths are for messages.
-void read_slot(Slot& slot, const Outcome<std::optional<std::string>>& chain,
-               const Outcome<std::optional<std::string>>& key, const std::string& chain_path,
+void read_slot(Slot& slot, Outcome<std::optional<std::string>> chain,
+               Outcome<std::optional<base::Secret>> key, const std::string& chain_path,
                const std::string& key_path) {
     if (!chain.ok()) return set_fault(slot, Slot::Fault::Broken, chain.error().message());
-    if (!has_pem(chain.value())) {
+    if (!*chain || !has_pem(**chain)) {
         return set_fault(slot, Slot::Fault::Missing,
                          fmt::format("{} {}", chain_path,
                                      chain.value() ? "holds no certificate" : "is missing"));
     }
     if (!key.ok()) return set_fault(slot, Slot::Fault::Broken, key.error().message());
-    if (!has_pem(key.value())) {
+    if (!*key || !has_pem((*key)->text())) {
         return set_fault(
             slot, Slot::Fault::Missing,
             fmt::format("{} {}", key_path, key.value() ? "holds no private key" : "is missing"));
     }
-    slot.chain_pem = *chain.value();
-    slot.key_pem = *key.value();
-    auto certificate = tls::read_certificate(slot.chain_pem, slot.key_pem);
+    slot.chain_pem = std::move(**chain);
+    slot.key_pem = std::move(**key);
+    auto certificate = tls::read_certificate(slot.chain_pem, slot.key_pem.text());
     if (!certificate.ok()) {
         return set_fault(
             slot, Slot::Fault::Damaged,
@@ -57,7 +57,7 @@ void read_slot(Slot& slot, const Outcome<std::optional<std::string>>& chain,
 }
 
 /// A file that an administrator named: links are his to make.
-Outcome<std::optional<std::string>> read_static(Files& files, const std::string& path) {
+Outcome<std::optional<base::Secret>> read_static(Files& files, const std::string& path) {
     std::error_code error;
     const std::filesystem::path real = std::filesystem::canonical(path, error);
     if (error) return file_problem(base::system_error(error.value(), "open"), path);
@@ -66,9 +66,17 @@ Outcome<std::optional<std::string>> read_static(Files& files, const std::string&
         return file_problem(base::system_error(directory, "open directory"), path);
     }
     const FileHandle handle(files, directory);
-    auto bytes = read_file(files, directory, real.filename().string(), FileStore::file_bytes_max);
+    auto bytes =
+        read_secret_file(files, directory, real.filename().string(), FileStore::file_bytes_max);
     if (!bytes.ok()) return file_problem(bytes.error(), path);
-    return std::optional<std::string>(std::move(bytes).value());
+    return std::optional<base::Secret>(std::move(bytes).value());
+}
+
+/// A chain, in whose file a key may stand by mistake: that shows when the certificate is read.
+Outcome<std::optional<std::string>> as_chain(const Outcome<std::optional<base::Secret>>& bytes) {
+    if (!bytes.ok()) return bytes.error();
+    if (!bytes.value()) return std::optional<std::string>();
+    return std::optional<std::string>(bytes.value()->text());
 }
 
 StateReport error_in(const Slot& slot) {
@@ -77,6 +85,16 @@ StateReport error_in(const Slot& slot) {
 }
 
 }  // namespace
+
+Slot Slot::without_texts() const {
+    Slot slot;
+    slot.spec = spec;
+    slot.label = label;
+    slot.certificate = certificate;
+    slot.fault = fault;
+    slot.why = why;
+    return slot;
+}
 
 std::string key_file(const KeySpec& spec, std::string_view prefix) {
     return fmt::format("{}privkey{}.pem", prefix, spec.file_suffix());
@@ -94,8 +112,8 @@ std::vector<Slot> load_credentials(Store& store, Group group, const std::string&
         slot.spec = spec;
         slot.label = spec.status_name();
         const std::string place = fmt::format("{}/{}/", group_name(group), name);
-        read_slot(slot, store.load(group, name, chain_file(spec)),
-                  store.load(group, name, key_file(spec)), place + chain_file(spec),
+        read_slot(slot, as_chain(store.load_key(group, name, chain_file(spec))),
+                  store.load_key(group, name, key_file(spec)), place + chain_file(spec),
                   place + key_file(spec));
         slots.push_back(std::move(slot));
     }
@@ -110,7 +128,7 @@ std::vector<Slot> load_static_credentials(Files& files, const Domain& domain) {
         const std::string& chain_path = domain.certificate_files[i];
         if (i < domain.certificate_key_files.size()) {
             const std::string& key_path = domain.certificate_key_files[i];
-            read_slot(slot, read_static(files, chain_path), read_static(files, key_path),
+            read_slot(slot, as_chain(read_static(files, chain_path)), read_static(files, key_path),
                       chain_path, key_path);
         } else {
             set_fault(slot, Slot::Fault::Missing,
@@ -203,9 +221,9 @@ Outcome<std::shared_ptr<const tls::Certificate>> fallback_certificate(Store& sto
     const std::string key_name = key_file({}, fallback_prefix);
     const std::string chain_name = chain_file({}, fallback_prefix);
     auto chain = store.load(Group::Domains, domain.name, chain_name);
-    auto key = store.load(Group::Domains, domain.name, key_name);
+    auto key = store.load_key(Group::Domains, domain.name, key_name);
     if (chain.ok() && key.ok() && *chain && *key) {
-        auto stored = tls::read_certificate(**chain, **key);
+        auto stored = tls::read_certificate(**chain, (*key)->text());
         if (stored.ok()) {
             auto copy = std::make_shared<tls::Certificate>(**stored);
             copy->fallback = true;
@@ -226,7 +244,8 @@ Outcome<std::shared_ptr<const tls::Certificate>> fallback_certificate(Store& sto
     copy->fallback = true;
     // Keeping it is a courtesy to clients that remember it: a store that cannot be written does not
     // keep us from serving.
-    auto saved = store.save_key(Group::Domains, domain.name, key_name, key_to_pem(*copy));
+    const base::Secret pem = key_to_pem(*copy);
+    auto saved = store.save_key(Group::Domains, domain.name, key_name, pem.text());
     if (saved.ok())
         saved = store.save(Group::Domains, domain.name, chain_name, chain_to_pem(*copy));
     if (!saved.ok()) {
@@ -242,9 +261,9 @@ std::string chain_to_pem(const tls::Certificate& certificate) {
     return pem;
 }
 
-std::string key_to_pem(const tls::Certificate& certificate) {
+base::Secret key_to_pem(const tls::Certificate& certificate) {
     base::check(certificate.key != nullptr);
-    return to_pem("PRIVATE KEY", certificate.key->bytes());
+    return to_secret_pem("PRIVATE KEY", certificate.key->bytes());
 }
 
 }  // namespace md

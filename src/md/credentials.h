@@ -30,10 +30,13 @@ struct Slot {
     KeySpec spec;           // of static files: Default
     std::string label;      // in md-status: "rsa", "P-256"; static files "0", "1", …
     std::string chain_pem;  // leaf first
-    std::string key_pem;    // plain PKCS#8
+    base::Secret key_pem;   // plain PKCS#8
     std::shared_ptr<const tls::Certificate> certificate;  // null unless Fault::None
     Fault fault = Fault::Missing;
     std::string why;  // names file and cause (faults.md ST-09); "" without a fault
+
+    /// What is kept and passed on, of which the key's text is no part.
+    Slot without_texts() const;
 };
 
 /// The slots of <group>/<name>, one per key spec and in that order. Never fails as a whole.
@@ -73,6 +76,6 @@ Outcome<std::shared_ptr<const tls::Certificate>> fallback_certificate(Store& sto
 
 /// PEM of a certificate with its chain, and of its key: what the store keeps.
 std::string chain_to_pem(const tls::Certificate& certificate);
-std::string key_to_pem(const tls::Certificate& certificate);
+base::Secret key_to_pem(const tls::Certificate& certificate);
 
 }  // namespace md

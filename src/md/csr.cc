@@ -94,7 +94,7 @@ std::string text_of(const GENERAL_NAME* name) {
 
 }  // namespace
 
-Outcome<std::string> generate_key(const KeySpec& spec) {
+Outcome<base::Secret> generate_key(const KeySpec& spec) {
     ERR_clear_error();
     const EvpKeyPtr key = generate(spec);
     if (!key) {

@@ -14,7 +14,7 @@
 namespace md {
 
 /// A new key: plain PKCS#8 PEM. The Problem names a curve that OpenSSL does not know.
-Outcome<std::string> generate_key(const KeySpec& spec);
+Outcome<base::Secret> generate_key(const KeySpec& spec);
 
 /// A PKCS#10 request in DER: CN = the first name if it is a DNS name of fewer than 64 bytes, SAN =
 /// all names, IP addresses as iPAddress (RFC 8738 3).

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/secret.h"
 
 namespace md {
 
@@ -66,8 +67,21 @@ struct Window {
 
 /// ExternalAccountBinding; both empty: none.
 struct ExternalAccount {
+    ExternalAccount() = default;
+    ExternalAccount(std::string kid_text, base::Secret hmac_key)
+        : kid(std::move(kid_text)), hmac(std::move(hmac_key)) {}
+    ExternalAccount(std::string kid_text, std::string_view hmac_key)
+        : kid(std::move(kid_text)), hmac(hmac_key) {}
+    // Domains are copied, and each copy has its own.
+    ExternalAccount(const ExternalAccount& other) : kid(other.kid), hmac(other.hmac.copy()) {}
+    ExternalAccount(ExternalAccount&&) = default;
+    ExternalAccount& operator=(const ExternalAccount& other) {
+        return *this = ExternalAccount(other);
+    }
+    ExternalAccount& operator=(ExternalAccount&&) = default;
+
     std::string kid;
-    std::string hmac;  // base64url
+    base::Secret hmac;  // base64url
     bool empty() const { return kid.empty(); }
     bool operator==(const ExternalAccount&) const = default;
 };

@@ -159,7 +159,7 @@ Json domain_to_json_value(const StoredDomain& stored) {
     set_if(json, "proxy-ca-certs", domain.http_proxy_ca_file);
     if (!domain.external_account.empty()) {
         json["eab"]["kid"] = domain.external_account.kid;
-        json["eab"]["hmac"] = domain.external_account.hmac;
+        json["eab"]["hmac"] = std::string(domain.external_account.hmac.text());
     }
     set_if(json, "profile", domain.profile);
     json["profile-mandatory"] = domain.profile_mandatory;
@@ -170,7 +170,7 @@ Json domain_to_json_value(const StoredDomain& stored) {
 
 Outcome<StoredDomain> domain_from_json(std::string_view text) {
     std::string error;
-    const Json json = parse_json(text, error);
+    Json json = parse_json(text, error);
     if (json.is_discarded()) return wrong("it is not JSON: " + error);
     if (!json.is_object()) return wrong("it is not a JSON object");
 
@@ -229,7 +229,7 @@ Outcome<StoredDomain> domain_from_json(std::string_view text) {
     domain.ca_certificate_file = string_at(json, {"ca-certs"});
     domain.http_proxy_ca_file = string_at(json, {"proxy-ca-certs"});
     domain.external_account.kid = string_at(json, {"eab", "kid"});
-    domain.external_account.hmac = string_at(json, {"eab", "hmac"});
+    domain.external_account.hmac = take_secret(json, {"eab", "hmac"});
     domain.profile = string_at(json, {"profile"});
     domain.profile_mandatory = bool_at(json, {"profile-mandatory"}, false);
     domain.renew_via_ari = bool_at(json, {"ari-renewals"}, true);

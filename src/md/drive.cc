@@ -107,12 +107,12 @@ Outcome<void> Drive::take_from_tailscale() {
     const KeySpec spec = domain_.key_specs().front();
     const auto refuse = [&](Problem why) {
         if (!fetched->chain_pem.empty()) {
-            keep_rejected(parts_.store, domain_.name, spec, fetched->chain_pem, fetched->key_pem,
-                          why, now);
+            keep_rejected(parts_.store, domain_.name, spec, fetched->chain_pem,
+                          fetched->key_pem.text(), why, now);
         }
         return why;
     };
-    auto read = read_chain(fetched->chain_pem, fetched->key_pem);
+    auto read = read_chain(fetched->chain_pem, fetched->key_pem.text());
     if (!read) {
         return refuse(
             make_problem(EINVAL, fmt::format("what tailscale gives for {} cannot be used: {}",
@@ -122,13 +122,14 @@ Outcome<void> Drive::take_from_tailscale() {
     if (auto good = check_certificate(domain_, certificate, now); !good) {
         return refuse(good.error());
     }
-    const Slot served =
-        load_credentials(parts_.store, Group::Domains, domain_.name, {spec}).front();
+    const auto slots = load_credentials(parts_.store, Group::Domains, domain_.name, {spec});
+    const Slot& served = slots.front();
     if (served.certificate && served.certificate->leaf == certificate.leaf) {
         return not_renewed_yet(certificate, now);
     }
+    const base::Secret key = key_to_pem(certificate);
     return save_credential(parts_.store, Group::Staging, domain_.name, spec,
-                           chain_to_pem(certificate), key_to_pem(certificate));
+                           chain_to_pem(certificate), key.text());
 }
 
 Outcome<std::string> Drive::choose_profile(const Directory& directory) {

@@ -39,13 +39,11 @@ bool StoppableClock::sleep(base::Duration duration) {
     return !stopped();
 }
 
-std::vector<Slot> Engine::without_texts(std::vector<Slot> slots) {
-    for (Slot& slot : slots) {
-        slot.chain_pem.clear();
-        slot.key_pem.clear();
-        slot.key_pem.shrink_to_fit();
-    }
-    return slots;
+std::vector<Slot> Engine::without_texts(const std::vector<Slot>& slots) {
+    std::vector<Slot> kept;
+    kept.reserve(slots.size());
+    for (const Slot& slot : slots) kept.push_back(slot.without_texts());
+    return kept;
 }
 
 Engine::Engine(EngineSettings settings, std::vector<Domain> domains, Store& store, Files& files,
@@ -291,7 +289,8 @@ bool Engine::install_at_start(Entry& entry) {
     if (stapler_ != nullptr && std::any_of(staged->begin(), staged->end(), needs_staple)) {
         return false;
     }
-    Visit visit{.entry = entry, .stored = entry.stored, .served = entry.served, .job = job};
+    Visit visit{
+        .entry = entry, .stored = entry.stored, .served = without_texts(entry.served), .job = job};
     if (auto installed = install(visit, *staged); !installed) {
         entry.next_visit = count_failure(visit, installed.error());
         return false;

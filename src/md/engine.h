@@ -270,7 +270,7 @@ class Engine final : public StaplerListener {
 
     // The table; what is told of it: engine_status.cc.
     /// Certificates stay, texts with private keys in them do not.
-    static std::vector<Slot> without_texts(std::vector<Slot> slots);
+    static std::vector<Slot> without_texts(const std::vector<Slot>& slots);
     void save(Visit& visit, bool force);
     void load_job_of(Entry& entry);
     void forget_job(Visit& visit, bool keep_log);

@@ -116,8 +116,8 @@ std::unique_ptr<Engine::Entry> Engine::make_entry(ReconciledDomain known, const 
     if (known.problem) base::log_error("md", name, "{}", known.problem->message());
     auto entry = std::make_unique<Entry>();
     entry->stored = std::move(known.stored);
-    entry->served = without_texts(std::move(known.slots));
-    entry->archived = without_texts(std::move(known.archived));
+    entry->served = without_texts(known.slots);
+    entry->archived = without_texts(known.archived);
     if (former != nullptr) {  // also where the disk would not take them
         entry->job = former->job;
         entry->is_announcing = former->is_announcing;

@@ -44,11 +44,11 @@ void Engine::look_again(Visit& visit) {
     const StateReport report = evaluate_state(domain, slots);
     visit.stored.state = report.state;
     visit.stored.state_description = report.description;
-    visit.served = without_texts(std::move(slots));
+    visit.served = without_texts(slots);
     {
         const std::lock_guard lock(mutex_);
         visit.entry.stored = visit.stored;
-        visit.entry.served = visit.served;
+        visit.entry.served = without_texts(visit.served);
         if (report.state == DomainState::Complete) visit.entry.archived.clear();
     }
     publish(visit.entry);
@@ -64,7 +64,7 @@ base::Time Engine::visit(Entry& entry, Transport& transport) {
         found_revoked = std::exchange(entry.found_revoked, {});
         entry.is_answering = requests.any();
         visit.stored = entry.stored;
-        visit.served = entry.served;
+        visit.served = without_texts(entry.served);
         if (entry.job) visit.job = *entry.job;
         visit.is_announcing = entry.is_announcing;
         visit.renewal_infos = entry.renewal_infos;
@@ -194,7 +194,7 @@ base::Time Engine::renew(Visit& visit, Transport& transport, bool requested) {
     job.note(now, "finished", "", "");
     {
         const std::lock_guard lock(mutex_);
-        visit.entry.staged = without_texts(std::move(*staged));
+        visit.entry.staged = without_texts(*staged);
     }
     save(visit, true);
     return install_when_ready(visit);
@@ -205,8 +205,8 @@ Outcome<void> Engine::guard(const Domain& domain, const std::vector<Slot>& stage
     auto tried = try_staged(domain, staged);
     if (tried) return tried;
     for (const Slot& slot : staged) {
-        keep_rejected(store_, domain.name, slot.spec, slot.chain_pem, slot.key_pem, tried.error(),
-                      now);
+        keep_rejected(store_, domain.name, slot.spec, slot.chain_pem, slot.key_pem.text(),
+                      tried.error(), now);
     }
     if (auto reset = reset_staging(store_, domain.name); !reset) {
         base::log_warn("md", domain.name, "{}", reset.error().message());
@@ -216,9 +216,9 @@ Outcome<void> Engine::guard(const Domain& domain, const std::vector<Slot>& stage
 
 /// How long what is served is still good: of damaged pairs those of the archive stand in.
 base::Duration Engine::served_left(const Visit& visit) {
-    std::vector<Slot> served = visit.served;
+    std::vector<Slot> served = without_texts(visit.served);
     const std::vector<Slot>& archived = visit.entry.archived;
-    served.insert(served.end(), archived.begin(), archived.end());
+    for (const Slot& slot : archived) served.push_back(slot.without_texts());
     return validity_left(served, clock_.now());
 }
 
@@ -334,9 +334,9 @@ Outcome<void> Engine::install(Visit& visit, const std::vector<Slot>& staged) {
     visit.served = load_live_credentials(store_, files_, domain);
     // What was just written is served, also if it cannot be read back now.
     for (size_t i = 0; !domain.is_static() && i < staged.size(); ++i) {
-        if (!visit.served[i].certificate) visit.served[i] = staged[i];
+        if (!visit.served[i].certificate) visit.served[i] = staged[i].without_texts();
     }
-    visit.served = without_texts(std::move(visit.served));
+    visit.served = without_texts(visit.served);
     const StateReport report = evaluate_state(domain, visit.served);
     if (auto stored = load_domain(store_, Group::Domains, domain.name, now); stored && *stored) {
         visit.stored.ca_account = (*stored)->ca_account;
@@ -364,7 +364,7 @@ Outcome<void> Engine::install(Visit& visit, const std::vector<Slot>& staged) {
         visit.entry.revoked = visit.revoked;
         visit.entry.is_revoked_unsaved = visit.is_revoked_unsaved;
         visit.entry.stored = visit.stored;
-        visit.entry.served = visit.served;
+        visit.entry.served = without_texts(visit.served);
         visit.entry.archived.clear();
         visit.entry.staged.clear();
         visit.entry.job = visit.job;

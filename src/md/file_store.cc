@@ -43,11 +43,6 @@ Problem FileStore::refused_id(std::string_view kind, std::string_view text) {
                                             base::escape_for_log(text, 300), kind));
 }
 
-FileStore::~FileStore() {
-    std::fill(secret_.begin(), secret_.end(), uint8_t{0});
-    __asm__ volatile("" : : "r"(secret_.data()) : "memory");  // else the compiler drops the line
-}
-
 std::string FileStore::where(Group group, std::string_view name, std::string_view aspect) const {
     std::string text = fmt::format("{}/{}", path_, group_name(group));
     if (!name.empty()) text += fmt::format("/{}", name);
@@ -146,7 +141,8 @@ Outcome<void> FileStore::open_secret(base::Random& random) {
                            "be decrypted any more; restore it from a backup if there is one",
                            store_file);
         }
-        random.fill(secret_);
+        secret_.resize(secret_bytes);
+        random.fill(secret_.writable());
         return save_secret();
     }
     const double version = **read;
@@ -165,7 +161,7 @@ Outcome<void> FileStore::open_secret(base::Random& random) {
 /// nullopt: there is no file.
 Outcome<std::optional<double>> FileStore::read_secret() {
     const std::string path = fmt::format("{}/{}", path_, store_file);
-    auto bytes = read_file(files_, root_.fd(), store_file, file_bytes_max);
+    const auto bytes = read_secret_file(files_, root_.fd(), store_file, file_bytes_max);
     if (!bytes.ok()) {
         if (bytes.error().code != ENOENT) return file_problem(bytes.error(), path);
         return std::optional<double>{};
@@ -180,7 +176,7 @@ Outcome<std::optional<double>> FileStore::read_secret() {
                         path, why));
     };
     std::string error;
-    const Json json = parse_json(*bytes, error);
+    Json json = parse_json(bytes.value().text(), error);
     if (json.is_discarded()) return damaged("it is not JSON: " + error);
     if (!json.is_object()) return damaged("it is not a JSON object");
 
@@ -195,21 +191,25 @@ Outcome<std::optional<double>> FileStore::read_secret() {
                                 "up to {:.1f}: use a newer mdfront or another store_dir",
                                 path, version, store_version));
     }
-    const auto secret = base::from_base64url(string_at(json, {"key"}));
+    const base::Secret key = take_secret(json, {"key"});
+    auto secret = base::secret_from_base64url(key.text());
     if (!secret) return damaged("\"key\" is not base64url");
     if (secret->size() != secret_bytes) {
         return damaged(
             fmt::format("\"key\" has {} bytes instead of {}", secret->size(), secret_bytes));
     }
-    std::copy(secret->begin(), secret->end(), secret_.begin());
+    secret_ = std::move(*secret);
     return std::optional<double>(version);
 }
 
 Outcome<void> FileStore::save_secret() {
     Json json;
     json["store"]["version"] = store_version;
-    json["key"] = base::base64url(secret_);
-    const base::Status saved = replace_file(files_, root_.fd(), store_file, json_text(json));
+    json["key"] = base::base64url(secret_.bytes());
+    std::string text = json_text(json);
+    const base::Status saved = replace_file(files_, root_.fd(), store_file, text);
+    base::wipe(text);
+    (void)take_secret(json, {"key"});  // and wipes it
     if (!saved.ok()) return file_problem(saved.error(), fmt::format("{}/{}", path_, store_file));
     return {};
 }
@@ -262,35 +262,56 @@ Outcome<bool> FileStore::exists(Group group, const std::string& name) {
     return directory->has_value();
 }
 
-Outcome<std::optional<std::string>> FileStore::load(Group group, const std::string& name,
-                                                    const std::string& aspect) {
+Outcome<std::optional<base::Secret>> FileStore::read(Group group, const std::string& name,
+                                                     const std::string& aspect) {
     if (!is_store_id(aspect)) return refused_id("file", aspect);
     auto directory = open_name(group, name, Create::No);
     if (!directory.ok()) return directory.error();
-    if (!directory->has_value()) return std::optional<std::string>{};
+    if (!directory->has_value()) return std::optional<base::Secret>{};
     const std::string path = where(group, name, aspect);
     FileFacts facts;
-    auto bytes = read_file(files_, directory->value().fd(), aspect, file_bytes_max, &facts);
+    auto bytes = read_secret_file(files_, directory->value().fd(), aspect, file_bytes_max, &facts);
     if (!bytes.ok()) {
-        if (bytes.error().code == ENOENT) return std::optional<std::string>{};
+        if (bytes.error().code == ENOENT) return std::optional<base::Secret>{};
         return file_problem(bytes.error(), path);
     }
-    if (is_key(*bytes) && facts.links > 1) {
+    if (is_key(bytes->text()) && facts.links > 1) {
         return make_problem(EMLINK, fmt::format("{}: this private key has another name (hard link) "
                                                 "somewhere, and may be somebody else's to change; "
                                                 "remove that one",
                                                 path));
     }
-    if (!is_encrypted_key(*bytes)) return std::optional<std::string>(std::move(*bytes));
-    if (auto known = keys_.find(*bytes)) return known;
-    auto plain = decrypt_key(*bytes, secret_);
-    if (!plain.ok()) {
-        return make_problem(plain.error().status,
-                            fmt::format("{}: {}; does {} belong to another store?", path,
-                                        plain.error().detail, store_file));
+    return std::optional<base::Secret>(std::move(bytes).value());
+}
+
+Outcome<std::optional<std::string>> FileStore::load(Group group, const std::string& name,
+                                                    const std::string& aspect) {
+    auto bytes = read(group, name, aspect);
+    if (!bytes.ok()) return bytes.error();
+    if (!*bytes) return std::optional<std::string>{};
+    if (is_key((*bytes)->text())) {
+        return make_problem(EINVAL, fmt::format("{}: this is a private key, and not something that "
+                                                "may be read here",
+                                                where(group, name, aspect)));
     }
-    keys_.add(*bytes, *plain);
-    return std::optional<std::string>(std::move(plain).value());
+    return std::optional<std::string>((*bytes)->text());
+}
+
+Outcome<std::optional<base::Secret>> FileStore::load_key(Group group, const std::string& name,
+                                                         const std::string& aspect) {
+    auto bytes = read(group, name, aspect);
+    if (!bytes.ok() || !*bytes || !is_encrypted_key((*bytes)->text())) return bytes;
+    const std::string_view encrypted = (*bytes)->text();
+    if (auto known = keys_.find(encrypted)) return known;
+    auto plain = decrypt_key(encrypted, secret_.bytes());
+    if (!plain.ok()) {
+        return make_problem(
+            plain.error().status,
+            fmt::format("{}: {}; does {} belong to another store?", where(group, name, aspect),
+                        plain.error().detail, store_file));
+    }
+    keys_.add(encrypted, plain->text());
+    return std::optional<base::Secret>(std::move(plain).value());
 }
 
 Outcome<void> FileStore::save_bytes(Group group, const std::string& name, const std::string& aspect,
@@ -321,7 +342,7 @@ Outcome<void> FileStore::save(Group group, const std::string& name, const std::s
 Outcome<void> FileStore::save_key(Group group, const std::string& name, const std::string& aspect,
                                   std::string_view pem) {
     if (!keeps_keys_encrypted(group)) return save_bytes(group, name, aspect, pem);
-    auto encrypted = encrypt_key(pem, secret_);
+    auto encrypted = encrypt_key(pem, secret_.bytes());
     if (!encrypted.ok()) {
         return make_problem(
             encrypted.error().status,

@@ -42,12 +42,13 @@ class FileStore final : public Store {
     /// md_store.json cannot be used: encrypted keys cannot be read then.
     static Outcome<std::unique_ptr<FileStore>> open_to_check(const std::string& path, Files& files,
                                                              std::optional<Problem>& no_secret);
-    ~FileStore() override;
     FileStore(const FileStore&) = delete;
     FileStore& operator=(const FileStore&) = delete;
 
     Outcome<std::optional<std::string>> load(Group group, const std::string& name,
                                              const std::string& aspect) override;
+    Outcome<std::optional<base::Secret>> load_key(Group group, const std::string& name,
+                                                  const std::string& aspect) override;
     Outcome<void> save(Group group, const std::string& name, const std::string& aspect,
                        std::string_view bytes) override;
     Outcome<void> save_key(Group group, const std::string& name, const std::string& aspect,
@@ -73,7 +74,6 @@ class FileStore final : public Store {
     const std::string& path() const { return path_; }
 
   private:
-    using Secret = std::array<uint8_t, secret_bytes>;
     enum class Create : bool { No, Yes };
 
     FileStore(std::string path, Files& files, FileHandle root)
@@ -91,6 +91,9 @@ class FileStore final : public Store {
     Outcome<std::optional<FileHandle>> open_directory(int parent, const std::string& name,
                                                       const std::string& path, Create create);
     Outcome<bool> exists(Group group, const std::string& name);
+    /// A file as it lies there.
+    Outcome<std::optional<base::Secret>> read(Group group, const std::string& name,
+                                              const std::string& aspect);
     Outcome<void> save_bytes(Group group, const std::string& name, const std::string& aspect,
                              std::string_view bytes);
 
@@ -112,7 +115,7 @@ class FileStore final : public Store {
     const std::string path_;
     Files& files_;
     FileHandle root_;
-    Secret secret_{};
+    base::Secret secret_;  // what accounts and staged keys are encrypted with
     KeyCache keys_;
     std::optional<StoreLocks> locks_;
     bool has_waited_ = false;  // in open(), in vain: the next hold() only looks

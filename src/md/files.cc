@@ -285,8 +285,8 @@ int SystemFiles::remove_directory(int directory, const std::string& name) {
     return or_errno(::unlinkat(directory, name.c_str(), AT_REMOVEDIR));
 }
 
-base::Result<std::string> read_file(Files& files, int directory, const std::string& name,
-                                    size_t max, FileFacts* facts_out) {
+base::Result<base::Secret> read_secret_file(Files& files, int directory, const std::string& name,
+                                            size_t max, FileFacts* facts_out) {
     const int fd = retrying([&] { return files.open(directory, name, O_RDONLY | O_NONBLOCK); });
     if (fd < 0) return base::system_error(fd, "open");
     const FileHandle handle(files, fd);
@@ -297,18 +297,27 @@ base::Result<std::string> read_file(Files& files, int directory, const std::stri
     if (facts_out != nullptr) *facts_out = facts;
     if (!facts.regular) return base::system_error(facts.directory ? EISDIR : ENXIO, "read");
     if (facts.size > max) return base::system_error(EFBIG, "read");
-    std::string bytes(facts.size, '\0');
+    base::Secret bytes;
+    bytes.resize(facts.size);
     size_t size = 0;
     for (;;) {
         if (size > max) return base::system_error(EFBIG, "read");
         if (size == bytes.size()) bytes.resize(size + 4096);  // room to see the end, or growth
-        const ssize_t n = retrying([&] { return files.read(fd, std::span(bytes).subspan(size)); });
+        const ssize_t n = retrying([&] { return files.read(fd, bytes.buffer().subspan(size)); });
         if (n < 0) return base::system_error(static_cast<int>(n), "read");
         if (n == 0) break;
         size += static_cast<size_t>(n);
     }
     bytes.resize(size);
     return bytes;
+}
+
+base::Result<std::string> read_file(Files& files, int directory, const std::string& name,
+                                    size_t max, FileFacts* facts_out) {
+    // By way of what is wiped: which file has a secret in it shows only when it was read.
+    const auto bytes = read_secret_file(files, directory, name, max, facts_out);
+    if (!bytes.ok()) return bytes.error();
+    return std::string(bytes.value().text());
 }
 
 base::Status replace_file(Files& files, int directory, const std::string& name,

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "base/secret.h"
 #include "md/problem.h"
 
 namespace md {
@@ -126,6 +127,10 @@ class FileHandle {
 /// `facts` gets what is known of the file.
 base::Result<std::string> read_file(Files& files, int directory, const std::string& name,
                                     size_t max, FileFacts* facts = nullptr);
+
+/// The same for what must not stay in memory.
+base::Result<base::Secret> read_secret_file(Files& files, int directory, const std::string& name,
+                                            size_t max, FileFacts* facts = nullptr);
 
 /// Creates or replaces `name` in one step that survives a crash: a temporary file beside it with
 /// O_EXCL, written, mode 0600 whatever the umask, fsync, rename, fsync of the directory. On an

@@ -142,7 +142,7 @@ bool Issuance::can_go_on(const KeySpec& spec) {
             break;
     }
     // The request has been sent: without its key the certificate is worth nothing.
-    auto key = parts_.store.load(Group::Staging, parts_.domain.name, key_file(spec));
+    auto key = parts_.store.load_key(Group::Staging, parts_.domain.name, key_file(spec));
     return key && *key;
 }
 
@@ -266,16 +266,16 @@ Outcome<void> Issuance::await_order(std::string_view what, bool (*done)(OrderSta
 
 /// The key that staging has for this spec, or a new one that is there when this returns: it has to
 /// survive whatever happens once the CA has the request.
-Outcome<std::string> Issuance::key_for(const KeySpec& spec) {
+Outcome<base::Secret> Issuance::key_for(const KeySpec& spec) {
     const std::string& name = parts_.domain.name;
-    auto stored = parts_.store.load(Group::Staging, name, key_file(spec));
+    auto stored = parts_.store.load_key(Group::Staging, name, key_file(spec));
     if (stored && *stored) return std::move(**stored);
     if (!stored) {
         base::log_warn("md", name, "the key in staging is replaced: {}", stored.error().message());
     }
     auto made = parts_.keys.make(spec);
     if (!made) return made;
-    auto saved = parts_.store.save_key(Group::Staging, name, key_file(spec), *made);
+    auto saved = parts_.store.save_key(Group::Staging, name, key_file(spec), made->text());
     if (!saved) return saved.error();
     return made;
 }
@@ -284,7 +284,7 @@ Outcome<void> Issuance::finalize(const KeySpec& spec) {
     parts_.report("Sending the certificate request");
     auto key = key_for(spec);
     if (!key) return key.error();
-    auto csr = make_csr(*key, names_, parts_.domain.must_staple);
+    auto csr = make_csr(key->text(), names_, parts_.domain.must_staple);
     if (!csr) return csr.error();
     auto sent = finalize_order(parts_.client, names_, *csr, order_);
     if (sent) {
@@ -320,7 +320,7 @@ Outcome<void> Issuance::finalize(const KeySpec& spec) {
 
 Outcome<void> Issuance::download(const KeySpec& spec) {
     parts_.report("Downloading the certificate");
-    auto key = parts_.store.load(Group::Staging, parts_.domain.name, key_file(spec));
+    auto key = parts_.store.load_key(Group::Staging, parts_.domain.name, key_file(spec));
     if (!key) return key.error();
     Poll poll(parts_.client.clock(), "the certificate");
     for (int unreadable = 0;;) {
@@ -330,7 +330,7 @@ Outcome<void> Issuance::download(const KeySpec& spec) {
             download_certificate(parts_.client, order_.certificate, parts_.domain.preferred_chain);
         Problem problem;
         if (chain) {
-            auto certificate = read_chain(*chain, key->value_or(""));
+            auto certificate = read_chain(*chain, *key ? (*key)->text() : "");
             if (certificate) {
                 auto good =
                     check_certificate(parts_.domain, **certificate, parts_.client.clock().now());
@@ -353,8 +353,8 @@ Outcome<void> Issuance::download(const KeySpec& spec) {
 Problem Issuance::reject(const KeySpec& spec, const std::string& chain, const Problem& why) {
     order_dead_ = true;
     const std::string& name = parts_.domain.name;
-    auto key = parts_.store.load(Group::Staging, name, key_file(spec));
-    keep_rejected(parts_.store, name, spec, chain, key && *key ? **key : "", why,
+    auto key = parts_.store.load_key(Group::Staging, name, key_file(spec));
+    keep_rejected(parts_.store, name, spec, chain, key && *key ? (*key)->text() : "", why,
                   parts_.client.clock().now());
     return why;
 }

@@ -53,7 +53,7 @@ class Issuance {
     Problem refused_authorizations(const std::vector<Authorization>& refused);
     Outcome<void> await_order(std::string_view what, bool (*done)(OrderStatus));
     Outcome<void> finalize(const KeySpec& spec);
-    Outcome<std::string> key_for(const KeySpec& spec);
+    Outcome<base::Secret> key_for(const KeySpec& spec);
     Outcome<void> download(const KeySpec& spec);
     Problem reject(const KeySpec& spec, const std::string& chain, const Problem& why);
     Outcome<void> save_chain(const KeySpec& spec, const tls::Certificate& certificate);

@@ -83,6 +83,19 @@ std::string string_at(const Json& json, std::initializer_list<const char*> path)
     return at && at->is_string() ? at->get<std::string>() : "";
 }
 
+base::Secret take_secret(Json& json, std::initializer_list<const char*> path) {
+    Json* at = &json;
+    for (const char* key : path) {
+        if (!at->is_object() || !at->contains(key)) return base::Secret();
+        at = &(*at)[key];
+    }
+    if (!at->is_string()) return base::Secret();
+    auto& text = at->get_ref<std::string&>();
+    base::Secret secret(text);
+    base::wipe(text);
+    return secret;
+}
+
 bool bool_at(const Json& json, std::initializer_list<const char*> path, bool otherwise) {
     const Json* at = find(json, path);
     return at && at->is_boolean() ? at->get<bool>() : otherwise;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/secret.h"
 
 namespace md {
 
@@ -36,6 +37,8 @@ const Json* find(const Json& json, std::initializer_list<const char*> path);
 
 /// Members of a type; the default if it is missing or of another type.
 std::string string_at(const Json& json, std::initializer_list<const char*> path);
+/// A text that is a secret, taken out of the JSON, which wipes its own; "" as string_at().
+base::Secret take_secret(Json& json, std::initializer_list<const char*> path);
 bool bool_at(const Json& json, std::initializer_list<const char*> path, bool otherwise);
 int64_t int_at(const Json& json, std::initializer_list<const char*> path, int64_t otherwise);
 std::optional<base::Time> time_at(const Json& json, std::initializer_list<const char*> path);

@@ -114,7 +114,7 @@ Outcome<AccountKey> AccountKey::from_pem(std::string_view pem) {
     return from_key(std::move(key));
 }
 
-Outcome<std::string> AccountKey::pem() const {
+Outcome<base::Secret> AccountKey::pem() const {
     auto pem = key_pem(key_.get());
     if (!pem) return openssl_problem(EINVAL, "writing the account key");
     return *std::move(pem);
@@ -169,9 +169,9 @@ Outcome<std::string> sign_jws(const AccountKey& key, const JwsRequest& request) 
 
 Outcome<std::string> sign_external_account(const AccountKey& key, const ExternalAccount& account,
                                            const std::string& new_account_url) {
-    std::string_view text = account.hmac;
+    std::string_view text = account.hmac.text();
     while (text.ends_with('=')) text.remove_suffix(1);  // some CAs hand it out padded
-    auto hmac_key = base::from_base64url(text);
+    const auto hmac_key = base::secret_from_base64url(text);
     if (!hmac_key || hmac_key->empty()) {
         Problem problem = make_problem(
             EINVAL,
@@ -190,9 +190,9 @@ Outcome<std::string> sign_external_account(const AccountKey& key, const External
     const std::string input = head + "." + payload;
     uint8_t digest[EVP_MAX_MD_SIZE];
     unsigned int size = 0;
-    const uint8_t* made = HMAC(EVP_sha256(), hmac_key->data(), static_cast<int>(hmac_key->size()),
-                               bytes_of(input).data(), input.size(), digest, &size);
-    OPENSSL_cleanse(hmac_key->data(), hmac_key->size());
+    const uint8_t* made =
+        HMAC(EVP_sha256(), hmac_key->bytes().data(), static_cast<int>(hmac_key->size()),
+             bytes_of(input).data(), input.size(), digest, &size);
     if (made == nullptr) return openssl_problem(EINVAL, "signing the external account binding");
     return flattened(head, payload, std::span(digest, size));
 }

@@ -25,7 +25,7 @@ class AccountKey {
     static Outcome<AccountKey> from_pem(std::string_view pem);
 
     /// Plain PKCS#8.
-    Outcome<std::string> pem() const;
+    Outcome<base::Secret> pem() const;
     /// "ES256" or "RS256".
     std::string_view algorithm() const { return rsa_ ? "RS256" : "ES256"; }
     /// "EC P-256" or "RSA 3072".

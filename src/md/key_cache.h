@@ -1,6 +1,6 @@
 // Private keys that were decrypted or encrypted lately. A renewal reads its staged key about eight
 // times and the account's once, and PBKDF2 takes a millisecond each time. What is in here the
-// process has in memory anyway while it is at work with it; the texts are wiped when they leave.
+// process has in memory anyway while it is at work with it.
 // Thread-safe.
 #pragma once
 
@@ -9,8 +9,9 @@
 #include <deque>
 #include <mutex>
 #include <optional>
-#include <string>
 #include <string_view>
+
+#include "base/secret.h"
 
 namespace md {
 
@@ -18,13 +19,8 @@ class KeyCache {
   public:
     static constexpr size_t keys_max = 32;  // twice what eight domains at a time work with
 
-    KeyCache() = default;
-    ~KeyCache();
-    KeyCache(const KeyCache&) = delete;
-    KeyCache& operator=(const KeyCache&) = delete;
-
     /// The plain text of exactly this encrypted one.
-    std::optional<std::string> find(std::string_view encrypted);
+    std::optional<base::Secret> find(std::string_view encrypted);
     /// The key that was used least lately makes room.
     void add(std::string_view encrypted, std::string_view plain);
 
@@ -32,10 +28,9 @@ class KeyCache {
     using Digest = std::array<uint8_t, 32>;
     struct Known {
         Digest digest;
-        std::string plain;
+        base::Secret plain;
     };
     static Digest digest_of(std::string_view encrypted);
-    static void wipe(std::string& plain);
 
     std::mutex mutex_;
     std::deque<Known> known_;  // latest first

@@ -2,8 +2,6 @@
 // certificates has some at hand (design.md, section 3). Engine threads.
 #pragma once
 
-#include <string>
-
 #include "md/csr.h"
 
 namespace md {
@@ -12,13 +10,13 @@ class KeyFactory {
   public:
     virtual ~KeyFactory() = default;
     /// A key that nobody else has: plain PKCS#8 PEM.
-    virtual Outcome<std::string> make(const KeySpec& spec) = 0;
+    virtual Outcome<base::Secret> make(const KeySpec& spec) = 0;
 };
 
 /// The real one.
 class FreshKeys final : public KeyFactory {
   public:
-    Outcome<std::string> make(const KeySpec& spec) override { return generate_key(spec); }
+    Outcome<base::Secret> make(const KeySpec& spec) override { return generate_key(spec); }
 };
 
 }  // namespace md

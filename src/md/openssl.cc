@@ -27,13 +27,15 @@ EvpKeyPtr read_key_pem(std::string_view pem) {
     return EvpKeyPtr(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_pass_phrase, nullptr));
 }
 
-std::optional<std::string> key_pem(const EVP_PKEY* key) {
+std::optional<base::Secret> key_pem(const EVP_PKEY* key) {
     const BioPtr bio(BIO_new(BIO_s_secmem()));
     if (!bio ||
         PEM_write_bio_PKCS8PrivateKey(bio.get(), key, nullptr, nullptr, 0, nullptr, nullptr) != 1) {
         return std::nullopt;
     }
-    return contents(bio.get());
+    char* data = nullptr;
+    const long size = BIO_get_mem_data(bio.get(), &data);
+    return base::Secret(std::string_view(data, static_cast<size_t>(size)));
 }
 
 }  // namespace md

@@ -19,6 +19,7 @@
 #include <string_view>
 
 #include "base/clock.h"
+#include "base/secret.h"
 #include "md/problem.h"
 
 namespace md {
@@ -94,6 +95,6 @@ int no_pass_phrase(char*, int, int, void*);
 /// In any form that is not encrypted; null, with a reason in the error queue, if it is none.
 EvpKeyPtr read_key_pem(std::string_view pem);
 /// Plain PKCS#8; nullopt, with a reason in the error queue, if that fails.
-std::optional<std::string> key_pem(const EVP_PKEY* key);
+std::optional<base::Secret> key_pem(const EVP_PKEY* key);
 
 }  // namespace md

@@ -32,7 +32,7 @@ base::Time renew_at(const Domain& domain, const std::vector<Slot>& slots, Domain
     return earliest;
 }
 
-bool in_warn_window(const Domain& domain, const std::vector<Slot>& slots, base::Time now) {
+bool in_warn_window(const Domain& domain, std::span<const Slot> slots, base::Time now) {
     return std::any_of(slots.begin(), slots.end(), [&](const Slot& slot) {
         return slot.certificate && before_end(*slot.certificate, domain.warn_window) <= now;
     });

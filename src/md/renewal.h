@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,7 @@ base::Time renew_at(const tls::Certificate& certificate, const Window& window);
 base::Time renew_at(const Domain& domain, const std::vector<Slot>& slots, DomainState state,
                     base::Time now);
 /// mod_md.md 4.8: some certificate is inside its warn window.
-bool in_warn_window(const Domain& domain, const std::vector<Slot>& slots, base::Time now);
+bool in_warn_window(const Domain& domain, std::span<const Slot> slots, base::Time now);
 
 /// Until the next regular check: interval + interval × r/256, r uniform in −128..127 (mod_md.md
 /// 4.3). At least one second.

@@ -68,7 +68,7 @@ Outcome<void> revoke_certificate(AcmeClient& client, bool has_account, const Slo
     std::optional<Outcome<HttpResponse>> response;
     if (has_account) response = client.post(url, payload.dump());
     if (!response || (!*response && is_refused_account(response->error()))) {
-        auto key = AccountKey::from_pem(slot.key_pem);
+        auto key = AccountKey::from_pem(slot.key_pem.text());
         // Keys that JWS is not made with here (P-384 and others).
         if (!key) return response ? response->error() : key.error();
         response = client.post_with_jwk(*key, url, payload.dump());

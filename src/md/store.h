@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/secret.h"
 #include "md/problem.h"
 
 namespace md {
@@ -27,10 +28,13 @@ class Store {
   public:
     virtual ~Store() = default;
 
-    /// The value's bytes; nullopt if there is none. Private keys come back as plain PKCS#8 PEM
-    /// whatever the group keeps (accounts and staging are encrypted, mod_md.md 3.4).
+    /// The value's bytes; nullopt if there is none. Refuses a private key, as save() does.
     virtual Outcome<std::optional<std::string>> load(Group group, const std::string& name,
                                                      const std::string& aspect) = 0;
+    /// A private key as plain PKCS#8 PEM, whatever the group keeps (accounts and staging are
+    /// encrypted, mod_md.md 3.4).
+    virtual Outcome<std::optional<base::Secret>> load_key(Group group, const std::string& name,
+                                                          const std::string& aspect) = 0;
     /// Creates or replaces. `aspect` is the file's name: "md.json", "privkey.p-256.pem", …
     virtual Outcome<void> save(Group group, const std::string& name, const std::string& aspect,
                                std::string_view bytes) = 0;

@@ -217,7 +217,13 @@ StoreChecker::FileNames StoreChecker::check_files(Group group, int parent, const
 
 void StoreChecker::check_content(Group group, const std::string& name, const std::string& aspect,
                                  const std::string& path) {
-    auto bytes = store_.load(group, name, aspect);
+    Outcome<std::optional<std::string>> bytes = std::optional<std::string>();
+    if (aspect.ends_with(".pem")) {  // keys among them
+        const auto pem = store_.load_key(group, name, aspect);
+        if (!pem.ok()) bytes = pem.error();
+    } else {
+        bytes = store_.load(group, name, aspect);
+    }
     if (!bytes.ok()) {
         // What the secret is missing for was told once.
         if (!has_secret_ && aspect.ends_with(".pem") && bytes.error().status == EINVAL) return;

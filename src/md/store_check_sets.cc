@@ -169,7 +169,7 @@ void StoreChecker::check_expiry(const Domain& domain, const std::vector<Slot>& s
         if (certificate.not_after <= options_.now) {
             add(Severity::Error, chain, "expired on " + day(certificate.not_after),
                 "start mdfront; if it runs, `mdfront certs show` tells why it is not renewed");
-        } else if (in_warn_window(domain, {slot}, options_.now)) {
+        } else if (in_warn_window(domain, std::span(&slot, 1), options_.now)) {
             add(Severity::Warning, chain,
                 fmt::format("expires on {} and is not renewed", day(certificate.not_after)),
                 "start mdfront; if it runs, `mdfront certs show` tells why it is not renewed");

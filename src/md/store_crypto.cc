@@ -57,7 +57,7 @@ Outcome<std::string> encrypt_key(std::string_view pem, std::span<const uint8_t> 
     return contents(out.get());
 }
 
-Outcome<std::string> decrypt_key(std::string_view pem, std::span<const uint8_t> pass_phrase) {
+Outcome<base::Secret> decrypt_key(std::string_view pem, std::span<const uint8_t> pass_phrase) {
     const BioPtr bio = bio_of(pem);
     if (!bio) return make_problem(EFBIG, "the private key is too large");
     const EncryptedPtr encrypted(PEM_read_bio_PKCS8(bio.get(), nullptr, no_pass_phrase, nullptr));
@@ -77,19 +77,28 @@ bool is_encrypted_key(std::string_view pem) {
     return pem.find("-----BEGIN ENCRYPTED PRIVATE KEY-----") != std::string_view::npos;
 }
 
-std::string to_pem(std::string_view label, std::span<const uint8_t> der) {
-    std::string body(4 * ((der.size() + 2) / 3) + 1, '\0');
-    const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(body.data()), der.data(),
-                                     static_cast<int>(der.size()));
+base::Secret to_secret_pem(std::string_view label, std::span<const uint8_t> der) {
+    base::Secret body;
+    body.resize(4 * ((der.size() + 2) / 3) + 1);
+    const int size =
+        EVP_EncodeBlock(body.writable().data(), der.data(), static_cast<int>(der.size()));
     body.resize(static_cast<size_t>(size));
-    std::string pem = fmt::format("-----BEGIN {}-----\n", label);
+    const std::string begin = fmt::format("-----BEGIN {}-----\n", label);
+    const std::string end = fmt::format("-----END {}-----\n", label);
+    base::Secret pem;
+    pem.reserve(begin.size() + body.size() + body.size() / 64 + 1 + end.size());
+    pem.append(begin);
     for (size_t at = 0; at < body.size(); at += 64) {
-        pem.append(body, at, 64);
-        pem += '\n';
+        pem.append(body.text().substr(at, 64));
+        pem.append("\n");
     }
-    pem += fmt::format("-----END {}-----\n", label);
-    OPENSSL_cleanse(body.data(), body.size());
+    pem.append(end);
     return pem;
+}
+
+std::string to_pem(std::string_view label, std::span<const uint8_t> der) {
+    const base::Secret pem = to_secret_pem(label, der);
+    return std::string(pem.text());
 }
 
 }  // namespace md

@@ -122,15 +122,19 @@ Outcome<TailscalePair> fetch_from_tailscale(Transport& transport, const std::str
     request.unix_socket = *socket;
     request.stall_timeout = ordering_max;
     request.response_max = pair_bytes_max;
+    request.has_secret_response = true;
     auto response = transport.exchange(request);
     if (!response) return unreachable(response.error(), *socket);
     base::log_debug("md", name, "{} at {}: {}", request.url, *socket, response->status);
     if (response->status != 200) return refusal(*response, name, now);
 
     // The key comes first, the chain behind it.
-    const std::string& pair = response->body;
+    const std::string_view pair = response->body;
     const size_t chain = std::min(pair.find("-----BEGIN CERTIFICATE-----"), pair.size());
-    return TailscalePair{.key_pem = pair.substr(0, chain), .chain_pem = pair.substr(chain)};
+    TailscalePair result{.key_pem = base::Secret(pair.substr(0, chain)),
+                         .chain_pem = std::string(pair.substr(chain))};
+    base::wipe(response->body);
+    return result;
 }
 
 Problem not_renewed_yet(const tls::Certificate& served, base::Time now) {

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/clock.h"
+#include "base/secret.h"
 #include "md/problem.h"
 #include "md/transport.h"
 #include "tls/certificate.h"
@@ -25,7 +26,7 @@ Outcome<std::string> tailscale_socket(std::string_view url);
 
 /// What the daemon gave, whatever it is.
 struct TailscalePair {
-    std::string key_pem;
+    base::Secret key_pem;
     std::string chain_pem;  // from the first certificate on; may be empty
 };
 /// The key and the chain that the daemon at `url` has for `name`: one answer has both, so that they

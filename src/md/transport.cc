@@ -194,6 +194,7 @@ Outcome<HttpResponse> CurlTransport::exchange(const HttpRequest& request) {
     }
     Reception reception;
     reception.body_max = request.response_max;
+    if (request.has_secret_response) reception.response.body.reserve(request.response_max);
     reception.cancelled = &cancelled_;
     set_up(request, fields.get());
     set(CURLOPT_WRITEFUNCTION, &on_body);

@@ -24,6 +24,9 @@ struct HttpRequest {
     std::string
         unix_socket;  // connect to this path, whatever the URL's host, without a proxy; or ""
     std::optional<base::Duration> stall_timeout;  // instead of the transport's
+    /// Room for `response_max` bytes is made at once, so that no part of the body stays behind
+    /// where it grew out of; who asked wipes it.
+    bool has_secret_response = false;
     /// No connection to link-local addresses (a cloud's metadata service is one) or to groups: for
     /// URLs that somebody else chose. A proxy has its own rules.
     bool refuse_link_local = false;

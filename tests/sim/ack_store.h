@@ -24,6 +24,10 @@ class AckStore final : public Store {
                                              const std::string& aspect) override {
         return store_->load(group, name, aspect);
     }
+    Outcome<std::optional<base::Secret>> load_key(Group group, const std::string& name,
+                                                  const std::string& aspect) override {
+        return store_->load_key(group, name, aspect);
+    }
     Outcome<void> save(Group group, const std::string& name, const std::string& aspect,
                        std::string_view bytes) override;
     Outcome<void> save_key(Group group, const std::string& name, const std::string& aspect,

@@ -320,7 +320,7 @@ void Invariants::check_store(const Domain& domain) {
         if (chain == nullptr || key == nullptr) continue;
         const auto& served = world_.ports_.served[domain.name];
         const bool is_served = std::any_of(served.begin(), served.end(), [&](const auto& one) {
-            return chain_to_pem(*one) == *chain && key_to_pem(*one) == *key;
+            return chain_to_pem(*one) == *chain && key_text(*one) == *key;
         });
         const auto& best = watches_[domain.name].best;
         const bool is_withdrawn = std::any_of(best.begin(), best.end(), [&](const auto& entry) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "md/key_factory.h"
@@ -18,18 +19,18 @@ class SimKeys final : public KeyFactory {
     static constexpr size_t of_each_kind = 10;
 
     /// Whether a key in PEM must not be given: it may be somebody's, who has lost it.
-    std::function<bool(const std::string& pem)> is_in_use;
+    std::function<bool(std::string_view pem)> is_in_use;
 
-    Outcome<std::string> make(const KeySpec& spec) override {
-        static std::map<std::string, std::vector<std::string>> stock;
-        std::vector<std::string>& keys = stock[spec.status_name()];
+    Outcome<base::Secret> make(const KeySpec& spec) override {
+        static std::map<std::string, std::vector<base::Secret>> stock;
+        std::vector<base::Secret>& keys = stock[spec.status_name()];
         while (keys.size() < of_each_kind) keys.push_back(take(generate_key(spec)));
         size_t& next = next_[spec.status_name()];
-        for (size_t i = 0; i < of_each_kind && is_in_use && is_in_use(keys[next % of_each_kind]);
-             ++i) {
+        for (size_t i = 0;
+             i < of_each_kind && is_in_use && is_in_use(keys[next % of_each_kind].text()); ++i) {
             ++next;
         }
-        return keys[next++ % of_each_kind];
+        return keys[next++ % of_each_kind].copy();
     }
 
   private:

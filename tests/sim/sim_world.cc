@@ -74,7 +74,7 @@ SimWorld::SimWorld(uint64_t seed, Climate climate)
         };
         cas_.push_back(std::move(ca));
     }
-    keys_.is_in_use = [this](const std::string& pem) { return is_in_use(pem); };
+    keys_.is_in_use = [this](std::string_view pem) { return is_in_use(pem); };
     choose_settings();
     choose_domains();
     files_.before_call = [this] { maybe_kill(kill_in_files_); };
@@ -158,13 +158,13 @@ void SimWorld::choose_staples(Domain& domain) {
 }
 
 /// Of a certificate that is served, or was revoked not long ago.
-bool SimWorld::is_in_use(const std::string& pem) const {
+bool SimWorld::is_in_use(std::string_view pem) const {
     for (const auto& [domain, lost] : lost_keys_) {
         if (std::find(lost.begin(), lost.end(), pem) != lost.end()) return true;
     }
     for (const auto& [domain, served] : ports_.served) {
         for (const auto& one : served) {
-            if (key_to_pem(*one) == pem) return true;
+            if (key_text(*one) == pem) return true;
         }
     }
     return false;
@@ -292,7 +292,7 @@ void SimWorld::revoke_one() {
         }
         responder.revoke(one.serial);
         auto& lost = lost_keys_[served->first];
-        lost.push_back(key_to_pem(one));
+        lost.push_back(key_text(one));
         if (lost.size() > 2) lost.pop_front();
         ++counts_.revocations;
         trace_.add("{} revokes {} of {}", responder.url(), one.serial, served->first);

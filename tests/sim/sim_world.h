@@ -65,7 +65,7 @@ class SimWorld {
     void change_configuration();
     void change_settings(Domain& domain);
     void revoke_one();
-    bool is_in_use(const std::string& pem) const;
+    bool is_in_use(std::string_view pem) const;
 
     // The process.
     void run_process();

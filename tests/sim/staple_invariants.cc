@@ -287,7 +287,7 @@ void StapleInvariants::check_keys(const Domain& domain,
     if (at == world_.lost_keys_.end()) return;
     for (const auto& one : served) {
         if (one->fallback || responder_of(*one)->has_revoked(one->serial)) continue;
-        if (std::find(at->second.begin(), at->second.end(), key_to_pem(*one)) == at->second.end()) {
+        if (std::find(at->second.begin(), at->second.end(), key_text(*one)) == at->second.end()) {
             continue;
         }
         world_.invariants_.fail(fmt::format(

@@ -1,5 +1,6 @@
 #include "app/config/document.h"
 
+#include "base/secret.h"
 #include "base/text.h"
 
 namespace app {
@@ -40,6 +41,12 @@ std::string Node::described() const {
             break;
     }
     return "a table";
+}
+
+void wipe_texts(Node& node) {
+    base::wipe(node.text);
+    for (Node& item : node.items) wipe_texts(item);
+    for (Node::Entry& entry : node.entries) wipe_texts(entry.value);
 }
 
 }  // namespace app

@@ -47,6 +47,9 @@ struct Node {
     std::string described() const;
 };
 
+/// Leaves nothing of the texts in memory: HMAC keys may stand in a configuration.
+void wipe_texts(Node& node);
+
 /// One key of a table.
 struct Node::Entry {
     std::string name;

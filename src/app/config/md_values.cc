@@ -1,14 +1,17 @@
 // Values of mod_md's directives; grammars and errors as mod_md.md 1.2–1.7 has them, where a
 // stricter check does not shut out a configuration that works.
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <charconv>
 #include <cstdlib>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "app/config/values.h"
+#include "base/secret.h"
 #include "base/text.h"
+#include "base/unique_fd.h"
 #include "md/acme_directory.h"
 #include "md/command_line.h"
 #include "md/tailscale.h"
@@ -114,10 +117,45 @@ std::optional<md::KeySpec> key_spec(const std::string& text, const Place& place,
                          in_quotes(text));
 }
 
+constexpr size_t secret_file_bytes_max = size_t{64} * 1024;
+
+/// A regular file that a value was read from; a reload reads it again. Nothing: it cannot be read,
+/// and errno says why.
+std::optional<base::Secret> read_small_file(const std::string& path, const Place& place,
+                                            Reading& reading) {
+    const base::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    struct stat status {};
+    if (!fd || ::fstat(fd.fd(), &status) != 0) return std::nullopt;
+    if (!S_ISREG(status.st_mode) || status.st_size > static_cast<off_t>(secret_file_bytes_max)) {
+        errno = S_ISREG(status.st_mode) ? EFBIG : S_ISDIR(status.st_mode) ? EISDIR : ENXIO;
+        return std::nullopt;
+    }
+    base::Secret bytes;
+    bytes.resize(static_cast<size_t>(status.st_size));
+    size_t done = 0;
+    while (done < bytes.size()) {
+        const auto rest = bytes.buffer().subspan(done);
+        const ssize_t got = ::read(fd.fd(), rest.data(), rest.size());
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return std::nullopt;
+        if (got == 0) break;
+        done += static_cast<size_t>(got);
+    }
+    bytes.resize(done);
+    if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+        reading.mistakes.warn(place,
+                              "{}: {} has a secret that others can read (mode {:04o}); run chmod "
+                              "600 on it",
+                              reading.key, path, status.st_mode & 07777u);
+    }
+    reading.mistakes.note_read(place, path);
+    return bytes;
+}
+
 /// A secret: as it stands, "env:NAME", or "file:path" (its first line).
-std::optional<std::string> secret(const std::string& text, const Place& place, Reading& reading) {
+std::optional<base::Secret> secret(std::string_view text, const Place& place, Reading& reading) {
     if (text.starts_with("env:")) {
-        const std::string name = text.substr(4);
+        const std::string name(text.substr(4));
         const char* value = std::getenv(name.c_str());
         if (value == nullptr || *value == '\0') {
             return reading.wrong(place, "the environment has no variable {}", in_quotes(name));
@@ -125,69 +163,55 @@ std::optional<std::string> secret(const std::string& text, const Place& place, R
         if (std::string_view(value).find_first_of("\r\n") != std::string_view::npos) {
             return reading.wrong(place, "the variable {} has a line break in it", in_quotes(name));
         }
-        return std::string(value);
+        return base::Secret(std::string_view(value));
     }
     if (text.starts_with("file:")) {
-        std::string path = text.substr(5);
+        std::string path(text.substr(5));
         if (!path.starts_with('/') && place.file) path = place.file->directory + path;
-        struct stat status {};
-        std::ifstream in(path);
-        std::string line;
-        if (!in || ::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode) ||
-            !std::getline(in, line)) {
+        const auto bytes = read_small_file(path, place, reading);
+        if (!bytes || bytes->empty()) {
             return reading.wrong(place, "the file {} cannot be read, or is empty", in_quotes(path));
         }
-        if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-            reading.mistakes.warn(place,
-                                  "{}: {} is a secret that others can read (mode {:04o}); "
-                                  "run chmod 600 on it",
-                                  reading.key, path, status.st_mode & 07777u);
-        }
-        reading.mistakes.note_read(place, path);
-        return std::string(base::trim(line));
+        const std::string_view line = bytes->text().substr(0, bytes->text().find('\n'));
+        return base::Secret(base::trim(line));
     }
-    return text;
+    return base::Secret(text);
 }
 
-std::optional<md::ExternalAccount> account(const std::string& kid, const std::string& hmac,
+std::optional<md::ExternalAccount> account(const std::string& kid, std::string_view hmac,
                                            const Place& place, Reading& reading) {
-    const auto value = secret(hmac, place, reading);
+    auto value = secret(hmac, place, reading);
     if (!value) return std::nullopt;
     // The value itself is a secret and is not shown.
-    if (const auto bytes = base::from_base64url(*value); !bytes || bytes->empty()) {
+    if (const auto bytes = base::secret_from_base64url(value->text()); !bytes || bytes->empty()) {
         return reading.wrong(place,
                              "the HMAC key is not base64url (A–Z a–z 0–9 - _, without padding); "
                              "write it as the CA gave it");
     }
-    return md::ExternalAccount{kid, *value};
+    return md::ExternalAccount(kid, std::move(*value));
 }
 
 std::optional<md::ExternalAccount> account_file(const std::string& path, const Place& place,
                                                 Reading& reading) {
-    std::ifstream in(path);
-    if (!in) {
+    const auto bytes = read_small_file(path, place, reading);
+    if (!bytes) {
         return reading.wrong(place, "the file {} cannot be read: {}", in_quotes(path),
                              std::strerror(errno));
     }
-    const auto json = nlohmann::json::parse(in, nullptr, false);
+    auto json = nlohmann::json::parse(bytes->text(), nullptr, false);
     if (!json.is_object()) {
         return reading.wrong(place, "the file {} is not a JSON object {{\"kid\": …, \"hmac\": …}}",
                              in_quotes(path));
     }
-    reading.mistakes.note_read(place, path);
     for (const char* member : {"kid", "hmac"}) {
         if (!json.contains(member) || !json[member].is_string()) {
             return reading.wrong(place, "the file {} has no text \"{}\"", in_quotes(path), member);
         }
     }
-    struct stat status {};
-    if (::stat(path.c_str(), &status) == 0 && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-        reading.mistakes.warn(place,
-                              "{}: {} has a secret that others can read (mode {:04o}); run chmod "
-                              "600 on it",
-                              reading.key, path, status.st_mode & 07777u);
-    }
-    return account(json["kid"].get<std::string>(), json["hmac"].get<std::string>(), place, reading);
+    auto& hmac = json["hmac"].get_ref<std::string&>();
+    auto result = account(json["kid"].get<std::string>(), hmac, place, reading);
+    base::wipe(hmac);
+    return result;
 }
 
 }  // namespace
@@ -457,9 +481,11 @@ std::optional<md::ExternalAccount> external_account(const Node& node, Reading& r
                              forms);
     }
     const auto kid = text(node.items[0], reading);
-    const auto hmac = text(node.items[1], reading);
+    auto hmac = text(node.items[1], reading);
     if (!kid || !hmac) return std::nullopt;
-    return account(*kid, *hmac, node.items[1].place, reading);
+    auto result = account(*kid, *hmac, node.items[1].place, reading);
+    base::wipe(*hmac);
+    return result;
 }
 
 std::optional<std::string> http_proxy(const Node& node, Reading& reading) {

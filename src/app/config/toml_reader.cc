@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <toml++/toml.h>
 
+#include "base/secret.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 
@@ -238,6 +239,7 @@ void read_includes(Node& root, const std::string& main_path, Mistakes& mistakes)
             std::string bytes;
             if (!read_file(file, bytes, mistakes)) continue;
             Node document = parse(bytes, file, mistakes);
+            base::wipe(bytes);
             if (const Node* nested = document.find("include")) {
                 mistakes.add(nested->place,
                              "include: only the main file ({}) includes others; name these files "
@@ -261,7 +263,9 @@ Node read_documents(const std::string& path, Mistakes& mistakes) {
         empty.place = {file, 0};
         return empty;
     }
-    return read_document_text(bytes, path, mistakes);
+    Node document = read_document_text(bytes, path, mistakes);
+    base::wipe(bytes);  // HMAC keys may stand in it
+    return document;
 }
 
 Node read_document_text(std::string_view text, const std::string& path, Mistakes& mistakes) {

@@ -39,7 +39,7 @@ require_https = "permanent"
     const md::Domain& managed = told.setup.domains[1];
     CHECK(managed.name == "plain.example.org");
     CHECK(managed.renew_window == md::Window{0, 30 * 24h});
-    CHECK(managed.external_account == md::ExternalAccount{"kid", "c2VjcmV0"});
+    CHECK(managed.external_account == md::ExternalAccount("kid", "c2VjcmV0"));
     REQUIRE(managed.private_keys.size() == 2);
     CHECK(managed.private_keys[0].curve == "P-256");
     CHECK(managed.private_keys[1].bits == 3072);

@@ -17,6 +17,14 @@ Outcome<std::optional<std::string>> MemoryStore::load(Group group, const std::st
     return std::optional<std::string>(file->second.bytes);
 }
 
+Outcome<std::optional<base::Secret>> MemoryStore::load_key(Group group, const std::string& name,
+                                                           const std::string& aspect) {
+    const auto bytes = load(group, name, aspect);
+    if (!bytes.ok()) return bytes.error();
+    if (!bytes.value()) return std::optional<base::Secret>();
+    return std::optional<base::Secret>(std::string_view(*bytes.value()));
+}
+
 Outcome<void> MemoryStore::save(Group group, const std::string& name, const std::string& aspect,
                                 std::string_view bytes) {
     if (read_only) return make_problem(EROFS, "the store cannot be written");

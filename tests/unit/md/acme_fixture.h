@@ -74,6 +74,8 @@ class MemoryStore final : public Store {
 
     Outcome<std::optional<std::string>> load(Group group, const std::string& name,
                                              const std::string& aspect) override;
+    Outcome<std::optional<base::Secret>> load_key(Group group, const std::string& name,
+                                                  const std::string& aspect) override;
     Outcome<void> save(Group group, const std::string& name, const std::string& aspect,
                        std::string_view bytes) override;
     Outcome<void> save_key(Group group, const std::string& name, const std::string& aspect,

@@ -19,7 +19,14 @@ Slot load_one(const Pair& pair) {
     auto store = open_store(dir / "md");
     write_text(dir / "md/domains/a.org/pubcert.pem", pair.chain);
     write_text(dir / "md/domains/a.org/privkey.pem", pair.key);
-    return load_credentials(*store, Group::Domains, "a.org", {{}}).at(0);
+    auto slots = load_credentials(*store, Group::Domains, "a.org", {{}});
+    return std::move(slots.at(0));
+}
+
+std::vector<Slot> load_each(std::initializer_list<Pair> pairs) {
+    std::vector<Slot> slots;
+    for (const Pair& pair : pairs) slots.push_back(load_one(pair));
+    return slots;
 }
 
 }  // namespace
@@ -46,7 +53,7 @@ TEST_CASE("Credentials: one slot for each key spec, whole or with a reason") {
     CHECK(slots[1].label == "P-256");
     CHECK(slots[1].fault == Slot::Fault::None);
     CHECK(slots[1].chain_pem == pair.chain);
-    CHECK(slots[1].key_pem == pair.key);
+    CHECK(slots[1].key_pem.text() == pair.key);
     REQUIRE(slots[1].certificate);
     CHECK(slots[1].certificate->covers("a.org"));
     CHECK(usable(slots).size() == 1);
@@ -99,7 +106,7 @@ TEST_CASE("Credentials: damaged files are named with the cause (ST-09, ST-10)") 
 
 TEST_CASE("Credentials: mod_md's states (mod_md.md 4.1)") {
     Domain domain = stored_domain({"a.org", "www.a.org"}).domain;
-    const auto state = [&](const Pair& pair) { return evaluate_state(domain, {load_one(pair)}); };
+    const auto state = [&](const Pair& pair) { return evaluate_state(domain, load_each({pair})); };
 
     CHECK(state(make_pair({.names = {"a.org", "www.a.org"}})).state == DomainState::Complete);
     CHECK(state(make_pair({.names = {"a.org", "*.a.org", "x.org"}})).state ==
@@ -146,12 +153,11 @@ TEST_CASE("Credentials: mod_md's states (mod_md.md 4.1)") {
     // A renewal does not heal an administrator's files.
     Domain with_files = domain;
     with_files.certificate_files = {"/c.pem"};
-    CHECK(evaluate_state(with_files, {load_one({pair.chain, staple.key})}).state ==
+    CHECK(evaluate_state(with_files, load_each({{pair.chain, staple.key}})).state ==
           DomainState::Error);
 
     // The first slot that fails decides.
-    CHECK(evaluate_state(domain, {load_one(pair), load_one({"", ""})}).state ==
-          DomainState::Incomplete);
+    CHECK(evaluate_state(domain, load_each({pair, {"", ""}})).state == DomainState::Incomplete);
     CHECK(evaluate_state(domain, {}).state == DomainState::Incomplete);
 }
 

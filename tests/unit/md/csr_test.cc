@@ -79,8 +79,8 @@ TEST_CASE("Keys are made as the spec says, in all spellings of curves") {
         CAPTURE(one.spec.curve, one.spec.bits);
         auto pem = generate_key(one.spec);
         REQUIRE(pem);
-        CHECK(pem->starts_with("-----BEGIN PRIVATE KEY-----\n"));
-        auto der = make_csr(*pem, {"a.example"}, false);
+        CHECK(pem->text().starts_with("-----BEGIN PRIVATE KEY-----\n"));
+        auto der = make_csr(pem->text(), {"a.example"}, false);
         REQUIRE(der);
         const Request request(*der);
         EVP_PKEY* key = X509_REQ_get0_pubkey(request.csr.get());
@@ -97,7 +97,7 @@ TEST_CASE("An unknown curve is named") {
 }
 
 TEST_CASE("A request has all names, and the first as CN if it is short enough (mod_md.md 5.9)") {
-    const std::string pem = take(generate_key(ec("P-256")));
+    const base::Secret pem = take(generate_key(ec("P-256")));
     const std::string label(50, 'a');
     const std::string name63 = label + ".b23456789012";
     REQUIRE(name63.size() == 63);
@@ -112,20 +112,21 @@ TEST_CASE("A request has all names, and the first as CN if it is short enough (m
         {{name63 + "x", "a.example"}, ""},
     };
     for (const Case& one : cases) {
-        const Request request(take(make_csr(pem, one.names, false)));
+        const Request request(take(make_csr(pem.text(), one.names, false)));
         CHECK(request.names() == one.names);
         CHECK(request.common_name() == one.common_name);
         CHECK_FALSE(request.must_staple());
     }
-    CHECK(Request(take(make_csr(pem, {"a.example"}, true))).must_staple());
+    CHECK(Request(take(make_csr(pem.text(), {"a.example"}, true))).must_staple());
 }
 
 TEST_CASE("A request has addresses as iPAddress, and none as CN (RFC 8738 3)") {
-    const std::string pem = take(generate_key(ec("P-256")));
-    const Request request(take(make_csr(pem, {"192.0.2.1", "a.example", "2001:db8::1"}, false)));
+    const base::Secret pem = take(generate_key(ec("P-256")));
+    const Request request(
+        take(make_csr(pem.text(), {"192.0.2.1", "a.example", "2001:db8::1"}, false)));
     CHECK(request.names() == std::vector<std::string>{"IP of 4", "a.example", "IP of 16"});
     CHECK(request.common_name().empty());
-    const Request other(take(make_csr(pem, {"a.example", "192.0.2.1"}, false)));
+    const Request other(take(make_csr(pem.text(), {"a.example", "192.0.2.1"}, false)));
     CHECK(other.common_name() == "a.example");
 }
 

@@ -98,9 +98,13 @@ TEST_CASE("FileStore: keys are encrypted in accounts and staging only, and load 
         CHECK((read_text(path) == key) == !encrypted);
         CHECK((read_text(path).rfind("-----BEGIN ENCRYPTED PRIVATE KEY-----\n", 0) == 0) ==
               encrypted);
-        auto loaded = store->load(group, "a.org", "privkey.pem");
+        auto loaded = store->load_key(group, "a.org", "privkey.pem");
         REQUIRE(loaded.ok());
-        CHECK(*loaded == key);
+        CHECK((*loaded)->text() == key);
+        // Nor is it read by the wrong function, encrypted or not.
+        const auto refused = store->load(group, "a.org", "privkey.pem");
+        REQUIRE_FALSE(refused.ok());
+        CHECK_THAT(refused.error().message(), Catch::Contains("this is a private key"));
     }
     // A key must not get into the clear by the wrong function.
     CHECK_FALSE(store->save(Group::Staging, "a.org", "privkey.pem", key).ok());
@@ -117,7 +121,7 @@ TEST_CASE("FileStore: a key of another store is refused with the file's name (ST
     }
     std::filesystem::remove(dir / "md/md_store.json");
     auto store = open_store(dir / "md");
-    auto loaded = store->load(Group::Accounts, "acme", "account.pem");
+    auto loaded = store->load_key(Group::Accounts, "acme", "account.pem");
     REQUIRE_FALSE(loaded.ok());
     CHECK_THAT(loaded.error().message(),
                Catch::Contains("accounts/acme/account.pem") && Catch::Contains("md_store.json"));
@@ -264,7 +268,7 @@ TEST_CASE("FileStore: a hard-linked private key is refused (ST-16)") {
     CHECK_THAT(load_problem(*store, "a.org", "privkey.pem").message(),
                Catch::Contains("privkey.pem") && Catch::Contains("hard link"));
     std::filesystem::remove(dir / "other");
-    CHECK(store->load(Group::Domains, "a.org", "privkey.pem").value() == key);
+    CHECK(store->load_key(Group::Domains, "a.org", "privkey.pem").value() == base::Secret(key));
 }
 
 TEST_CASE("FileStore: md_store.json that cannot be used refuses to open and says what to do") {

@@ -119,11 +119,12 @@ TEST_CASE("A request is flattened JSON with url, nonce, and kid or jwk (RFC 8555
     const auto key = AccountKey::generate();
     REQUIRE(key);
     const bool known = GENERATE(true, false);
-    const auto body = sign_jws(take(AccountKey::from_pem(take(key.value().pem()))),
-                               {.url = "https://ca/x",
-                                .nonce = "abc",
-                                .kid = known ? "https://ca/acct/1" : "",
-                                .payload = known ? "" : "{\"a\":1}"});
+    const base::Secret pem = take(key.value().pem());
+    const auto body =
+        sign_jws(take(AccountKey::from_pem(pem.text())), {.url = "https://ca/x",
+                                                          .nonce = "abc",
+                                                          .kid = known ? "https://ca/acct/1" : "",
+                                                          .payload = known ? "" : "{\"a\":1}"});
     REQUIRE(body);
     const Json json = Json::parse(body.value());
     CHECK(json.size() == 3);

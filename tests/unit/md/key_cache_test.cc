@@ -10,7 +10,7 @@ TEST_CASE("KeyCache: exactly the text that was added is found") {
     KeyCache keys;
     CHECK_FALSE(keys.find("encrypted"));
     keys.add("encrypted", "plain");
-    CHECK(keys.find("encrypted") == "plain");
+    CHECK(keys.find("encrypted") == base::Secret("plain"));
     CHECK_FALSE(keys.find("encrypted "));
 }
 
@@ -21,5 +21,5 @@ TEST_CASE("KeyCache: what was used least lately makes room") {
     keys.add("one more", "q");
     CHECK(keys.find("e0"));
     CHECK_FALSE(keys.find("e1"));
-    CHECK(keys.find("one more") == "q");
+    CHECK(keys.find("one more") == base::Secret("q"));
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "md/credentials.h"
 #include "md/json.h"
 #include "md/transport.h"
 #include "tls/certificate.h"
@@ -27,6 +28,12 @@ template <typename T>
 T take(Outcome<T> outcome) {
     if (!outcome) throw std::runtime_error(outcome.error().message());
     return std::move(outcome).value();
+}
+
+/// A certificate's key as the store has it in domains/.
+inline std::string key_text(const tls::Certificate& certificate) {
+    const base::Secret pem = key_to_pem(certificate);
+    return std::string(pem.text());
 }
 
 /// A public or private key from a JWK: EC P-256 or RSA. nullptr if it is none.

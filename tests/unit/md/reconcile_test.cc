@@ -275,7 +275,7 @@ TEST_CASE("Reconcile: a damaged certificate is stood in for from the archive (ST
     const auto result = bench.run({configured({"a.org"})});
     CHECK(result[0].stored.state == DomainState::Incomplete);
     REQUIRE(result[0].archived.size() == 1);
-    CHECK(result[0].archived[0].key_pem == good.key);
+    CHECK(result[0].archived[0].key_pem.text() == good.key);
 }
 
 TEST_CASE("Reconcile: domains that are not to be touched keep directory and challenges") {

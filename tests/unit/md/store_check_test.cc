@@ -31,8 +31,8 @@ void make_good_store(const std::string& path) {
                     .external_account = {},
                     .key = AccountKey::generate().value()};
     REQUIRE(save_account(*store, account).ok());
-    REQUIRE(store->save_key(Group::Accounts, account_id, "account.pem", account.key.pem().value())
-                .ok());
+    const base::Secret key = account.key.pem().value();
+    REQUIRE(store->save_key(Group::Accounts, account_id, "account.pem", key.text()).ok());
     for (const char* name : {"a.test", "b.test"}) {
         StoredDomain stored = stored_domain({name, std::string("www.") + name});
         stored.ca_account = account_id;

@@ -49,7 +49,7 @@ TEST_CASE("store_crypto: what is encrypted comes back, also with NUL in the pass
         CHECK(encrypted.value() != encrypt_key(plain, secret).value());  // salted
         const auto decrypted = decrypt_key(encrypted.value(), secret);
         REQUIRE(decrypted.ok());
-        CHECK(decrypted.value() == plain);
+        CHECK(decrypted.value().text() == plain);
     }
 }
 
@@ -109,7 +109,7 @@ TEST_CASE("store_crypto: keys of older mod_md, with HMAC-SHA1, are read") {
     const long size = BIO_get_mem_data(out, &data);
     const auto decrypted = decrypt_key({data, static_cast<size_t>(size)}, secret);
     REQUIRE(decrypted.ok());
-    CHECK(decrypted.value() == plain);
+    CHECK(decrypted.value().text() == plain);
     BIO_free(out);
     X509_SIG_free(sig);
     PKCS8_PRIV_KEY_INFO_free(info);
@@ -136,5 +136,5 @@ TEST_CASE("store_crypto: PEM armour is what OpenSSL writes") {
     const auto certificate = tls::read_certificate(pair.chain, pair.key);
     REQUIRE(certificate.ok());
     CHECK(chain_to_pem(*certificate.value()) == pair.chain);
-    CHECK(key_to_pem(*certificate.value()) == pair.key);
+    CHECK(key_to_pem(*certificate.value()) == base::Secret(pair.key));
 }

@@ -403,7 +403,7 @@ TEST_CASE("Over a real socket: HTTP/1.1 with the one Host that the daemon takes"
     SocketServer server(directory / "ts.sock", http_answer(pair));
     auto fetched = fetch(directory / "ts.sock");
     REQUIRE(fetched.ok());
-    CHECK(fetched->key_pem == key_of(pair));
+    CHECK(fetched->key_pem.text() == key_of(pair));
     CHECK(fetched->chain_pem == chain_of(pair));
     const std::string seen = server.seen();
     CHECK(seen.starts_with("GET /localapi/v0/cert/" + name + "?type=pair HTTP/1.1\r\n"));
