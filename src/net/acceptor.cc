@@ -1,5 +1,6 @@
 #include "net/acceptor.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/log.h"
@@ -11,6 +12,7 @@ namespace {
 
 constexpr uint64_t back_off_ms = 100;
 constexpr uint64_t log_interval_ms = 1000;
+constexpr uint32_t single_accepts_max = 16;
 
 /// Accepting goes on at 90 % of the limit, so that it is not armed and cancelled for each
 /// connection.
@@ -45,7 +47,7 @@ base::Status Acceptor::add(int fd, AcceptHandler& handler) {
     }
 
     uint32_t slot = 0;
-    while (slot < listeners_.size() && (listeners_[slot].fd || listeners_[slot].armed)) ++slot;
+    while (slot < listeners_.size() && (listeners_[slot].fd || listeners_[slot].armed > 0)) ++slot;
     if (slot == listeners_.size()) listeners_.emplace_back();
     listeners_[slot].fd = std::move(owned);
     listeners_[slot].handler = &handler;
@@ -69,22 +71,36 @@ void Acceptor::close_all() {
 
 void Acceptor::arm(uint32_t slot) {
     Listener& listener = listeners_[slot];
-    if (!listener.fd || listener.armed || full_ || backing_off_) return;
-    listener.armed = true;
-    listener.cancelling = false;
-    listener.multishot = !is_nearly_full();
+    if (!listener.fd || full_ || backing_off_) return;
+    if (listener.armed == 0) {
+        listener.cancelling = false;
+        listener.multishot = !is_nearly_full();
+    }
+    if (listener.cancelling) return;  // until all of those are back
     if (listener.multishot) {
+        if (listener.armed > 0) return;
+        listener.armed = 1;
         loop_.ring_->accept_multishot(tag_of(slot), listener.fd.fd());
-    } else {
+        return;
+    }
+    // With room again those in flight are used up before a multishot takes their place.
+    if (listener.armed > 0 && !is_nearly_full()) return;
+    for (; listener.armed < single_accepts(); ++listener.armed) {
         loop_.ring_->accept_one(tag_of(slot), listener.fd.fd());
     }
 }
 
+uint32_t Acceptor::single_accepts() const {
+    const uint32_t places = connections_max_ - loop_.counters_.connections;
+    const auto each = places / static_cast<uint32_t>(listeners_.size());
+    return std::clamp(each, uint32_t{1}, single_accepts_max);
+}
+
 void Acceptor::cancel(uint32_t slot) {
     Listener& listener = listeners_[slot];
-    if (!listener.armed || listener.cancelling) return;
+    if (listener.armed == 0 || listener.cancelling) return;
     listener.cancelling = true;
-    loop_.ring_->cancel(tag_of(slot));
+    for (uint32_t i = 0; i < listener.armed; ++i) loop_.ring_->cancel(tag_of(slot));
 }
 
 bool Acceptor::is_nearly_full() const {
@@ -97,7 +113,10 @@ void Acceptor::arm_all() {
 
 void Acceptor::on_completion(uint32_t slot, const Completion& completion) {
     base::check(slot < listeners_.size());
-    if (!completion.more()) listeners_[slot].armed = false;
+    if (!completion.more()) {
+        base::check(listeners_[slot].armed > 0);
+        --listeners_[slot].armed;
+    }
     if (completion.result >= 0) {
         kernel::Descriptor fd(completion.result);
         if (full_) {

@@ -2,7 +2,7 @@
 // when descriptors or memory run out (faults.md PR-01, PR-02).
 //
 //  - One multishot accept takes all that waits in a backlog before we hear of the first. So with
-//    fewer places left than accept_burst_max, connections are accepted one at a time: the
+//    fewer places left than accept_burst_max, a few at a time are accepted: the
 //    descriptors beyond connections_max are somebody else's (app/budget.h).
 //  - At connections_max accepting is cancelled; what the kernel had accepted by then is parked and
 //    becomes streams first when the number has fallen to 90 %.
@@ -41,9 +41,9 @@ class Acceptor {
         kernel::Descriptor fd;  // none: closed
         AcceptHandler* handler = nullptr;
         ReceiveMode mode = ReceiveMode::Multishot;
-        bool armed = false;
-        bool multishot = false;   // what is armed
-        bool cancelling = false;  // what is armed
+        uint32_t armed = 0;       // accepts in flight: one if it is a multishot
+        bool multishot = false;   // those
+        bool cancelling = false;  // those
     };
     struct Parked {
         kernel::Descriptor fd;
@@ -56,6 +56,8 @@ class Acceptor {
     /// The limit is reached: nobody is accepted for now.
     void hold_off();
     void cancel(uint32_t slot);
+    /// So many accepts of one connection each are worth having at a time.
+    uint32_t single_accepts() const;
     /// One backlog may have more than there are places left.
     bool is_nearly_full() const;
     void accept_failed(uint32_t slot, int result);
