@@ -47,17 +47,15 @@ base::Result<OpenListener, std::string> open_listener(const net::Address& addres
     listener.address = address;
     net::ListenerOptions options;
     options.backlog = backlog;
-    // A socket that is not ours must not share the address: the first is asked for alone.
+    // A socket that is not ours must not share the address.
     if (!address.is_unix()) {
-        options.reuse_port = false;
-        auto probe = net::listen_on(address, options);
+        base::Status free = net::try_address(address);
         const auto end = std::chrono::steady_clock::now() + release_max;
-        while (!probe && is_in_use(probe.error()) && std::chrono::steady_clock::now() < end) {
+        while (!free && is_in_use(free.error()) && std::chrono::steady_clock::now() < end) {
             std::this_thread::sleep_for(release_pause);
-            probe = net::listen_on(address, options);
+            free = net::try_address(address);
         }
-        if (!probe) return explain(address, probe.error());
-        options.reuse_port = true;
+        if (!free) return explain(address, free.error());
     }
     for (size_t i = 0; i < count; ++i) {
         if (address.is_unix() && i > 0) {

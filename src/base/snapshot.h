@@ -63,6 +63,7 @@ class SnapshotReader {
         if (generation != seen_) {
             held_ = source_.current();
             seen_ = generation;
+            shared_.reset();
         }
         return *held_;
     }

@@ -71,6 +71,13 @@ base::Result<base::UniqueFd> listen_on(const Address& address, const ListenerOpt
     return fd;
 }
 
+base::Status try_address(const Address& address) {
+    const base::UniqueFd fd(
+        ::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!fd) return base::system_error(errno, "socket");
+    return bind_inet(fd.fd(), address, false);
+}
+
 base::Result<Address> bound_address(int fd) {
     sockaddr_storage storage{};
     socklen_t length = sizeof storage;

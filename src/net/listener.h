@@ -21,6 +21,10 @@ struct ListenerOptions {
 /// accepts). "[::]" takes both families. Errors: which operation and errno.
 base::Result<base::UniqueFd> listen_on(const Address& address, const ListenerOptions& options);
 
+/// Whether no other socket has the address (TCP). It is bound alone and not listened on, so that
+/// nobody can connect to what is closed again.
+base::Status try_address(const Address& address);
+
 /// The address a socket is bound to (the port that the kernel chose for port 0).
 base::Result<Address> bound_address(int fd);
 
