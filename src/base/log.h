@@ -48,6 +48,8 @@ class Log {
   public:
     static void set_level(LogLevel level);
     static LogLevel level();
+    /// Asked before a line whose arguments cost something: they are evaluated in any case.
+    static bool is_enabled(LogLevel level) { return level <= Log::level(); }
     /// Starts the log thread. Until then, and after stop(), lines go straight to stderr.
     static void start();
     /// Writes what waits and ends the thread.

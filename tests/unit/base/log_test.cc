@@ -32,6 +32,18 @@ TEST_CASE("a full log ring drops lines and counts them") {
     CHECK(ring.put("0123456789"));
 }
 
+TEST_CASE("what a line costs can be saved by asking first") {
+    using base::LogLevel;
+    const LogLevel before = base::Log::level();
+    base::Log::set_level(LogLevel::Info);
+    CHECK(base::Log::is_enabled(LogLevel::Error));
+    CHECK(base::Log::is_enabled(LogLevel::Info));
+    CHECK_FALSE(base::Log::is_enabled(LogLevel::Debug));
+    base::Log::set_level(LogLevel::Debug);
+    CHECK(base::Log::is_enabled(LogLevel::Debug));
+    base::Log::set_level(before);
+}
+
 TEST_CASE("one thread writes while another reads") {
     base::LogRing ring(256);
     std::string seen;
