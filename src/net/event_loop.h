@@ -124,6 +124,7 @@ class EventLoop {
     /// Ends run() after the current turn, or the next run() at once. This thread; others post to
     /// the mailbox.
     void stop();
+    bool is_stopping() const { return stopping_; }
 
     /// Takes over a bound, listening socket (see net/listener.h). The handler must outlive it.
     base::Status add_listener(int fd, AcceptHandler& handler);

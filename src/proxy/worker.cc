@@ -237,7 +237,8 @@ Worker::Load Worker::load() const {
             .requests = context.requests(),
             .backends_leased = context.pools.leased(),
             .backends_idle = context.pools.idle(),
-            .connections = connections};
+            .connections = connections,
+            .is_stopping = impl_->event_loop->is_stopping()};
 }
 
 }  // namespace proxy

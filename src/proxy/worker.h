@@ -96,6 +96,7 @@ class Worker {
         size_t backends_leased = 0;
         size_t backends_idle = 0;
         size_t connections = 0;
+        bool is_stopping = false;  // run() ends
     };
     Load load() const;
 

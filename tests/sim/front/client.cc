@@ -193,7 +193,7 @@ bool Client::suffer() {
             misfortune_ = Misfortune::None;
             // Behind a request it would be read as one more: over TLS it is a bad record.
             if (!tls_) return false;
-            said_last_ = true;
+            said_last_ = sent_garbage_ = true;
             uploading_ = nullptr;
             wire_ += make_garbage(dice_);
             return true;

@@ -87,6 +87,7 @@ class Client {
     bool is_good_ = true;
     bool fails_handshake_ = false;  // by a name that nobody has
     bool sends_garbage_ = false;    // in place of its first bytes
+    bool sent_garbage_ = false;     // in the middle
     Ending ending_ = Ending::Close;
     Misfortune misfortune_ = Misfortune::None;
     uint64_t misfortune_in_ = 0;  // acts

@@ -52,8 +52,9 @@ bool Client::receive_tls(std::string_view bytes) {
     read_messages();
     if (!tls_->has_failed()) return true;
     // A record that cannot be opened is never the network's doing.
-    const bool is_own_fault = fails_handshake_ || !is_good_;
-    if (!tls_->is_alerted() || (!is_own_fault && !oracle_.excuses.kernel)) {
+    const bool is_own_fault = fails_handshake_ || sent_garbage_;
+    const bool is_excused = tls_->is_alerted() && (!is_good_ || oracle_.excuses.kernel);
+    if (!is_own_fault && !is_excused) {
         oracle_.violate("TLS of client {} fails{}", number_,
                         tls_->is_alerted() ? " with an alert" : ": no record of this connection");
     }

@@ -221,7 +221,10 @@ Attempt* Oracle::on_response(Request& request, const Head& head) {
     trace_.note("client", request.client, "gets a response", request.id,
                 static_cast<uint64_t>(head.status));
     counts.finals++;
-    if (!request.is_head_sent && request.kind == Kind::Good) {
+    // A head that did not come in time gets 408.
+    const bool is_late = request.is_slow || now_ms_ - request.begun_ms >= excuses.times_out_ms;
+    const bool is_given_up = head.status == 408 && is_late;
+    if (!request.is_head_sent && request.kind == Kind::Good && !is_given_up) {
         violate("client {} gets {} to a request that it did not send", request.client, head.status);
     }
     request.final_status = head.status;

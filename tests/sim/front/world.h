@@ -41,6 +41,7 @@ class World {
     // How it goes.
     void live_wild();
     void live_fair();
+    void stop();
     void end();
     bool step();
     void turn();
@@ -79,7 +80,6 @@ class World {
     uint32_t befalls_ = 0;      // per 100,000 steps
     bool is_draining_ = false;
     size_t descriptors_at_first_ = 0;
-    size_t operations_at_first_ = 0;
 };
 
 }  // namespace sim::front

@@ -235,7 +235,6 @@ void World::start_worker() {
     while (kernel_->step()) {
     }
     descriptors_at_first_ = kernel_->open_descriptors();
-    operations_at_first_ = kernel_->operations_in_flight();
 }
 
 }  // namespace sim::front
