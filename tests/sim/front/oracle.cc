@@ -114,7 +114,6 @@ Oracle::Seen Oracle::on_request(uint32_t server, uint32_t connection, const Head
     attempt.salt = request->salt * 31 + request->attempts.size();
     counts.attempts++;
     if (request->attempts.size() > 1) counts.replays++;
-    trace_.note("server", server, "sees request, attempt", request->id, request->attempts.size());
     return {request, &attempt};
 }
 

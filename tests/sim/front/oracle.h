@@ -22,7 +22,7 @@
 
 #include "base/log.h"
 #include "message.h"
-#include "trace.h"
+#include "world_trace.h"
 
 namespace sim::front {
 

@@ -117,6 +117,11 @@ void ServerConnection::read_requests() {
 }
 
 void ServerConnection::on_request() {
+    if (is_answering() && may_not_be_used_ && seen_.attempt->is_sent_whole) {
+        // The response was whole when its connection was taken again; the rest is on its way.
+        end(true);
+        return;
+    }
     if (is_answering()) {
         oracle_.violate("server {} gets a request while it answers request {}", server_,
                         seen_.request->id);
@@ -126,6 +131,8 @@ void ServerConnection::on_request() {
                         server_);
     }
     seen_ = oracle_.on_request(server_, number_, reader_.head());
+    oracle_.trace().note("server", server_, "sees request, on connection", seen_.request->id,
+                         number_);
     is_read_ = is_over_ = is_begun_ = is_written_ = false;
     whole_at_ = never;
     const bool has_body = seen_.request->framing != Framing::None;
