@@ -56,7 +56,7 @@ class Client {
     void on_data();
     void on_end();
     void check_end_of_connection();
-    void check_owed() const;
+    void check_owed(bool is_reset) const;
     bool receive_tls(std::string_view bytes);
     bool produce();
     bool may_begin() const;

@@ -1,4 +1,6 @@
 // What a simulated client receives, and what that means.
+#include <algorithm>
+
 #include "client.h"
 
 namespace sim::front {
@@ -152,11 +154,11 @@ void Client::check_end_of_connection() {
     const bool is_clean = !is_reset && (!tls_ || tls_->is_closed());
     oracle_.trace().note("client", number_, "sees the end of its connection", is_reset, is_clean);
     if (is_clean && in_response_ && reader_.is_until_close()) on_end();
-    if (is_good_) check_owed();
+    if (is_good_) check_owed(is_reset);
     leave();
 }
 
-void Client::check_owed() const {
+void Client::check_owed(bool is_reset) const {
     const Excuses& excuses = oracle_.excuses;
     if (tls_ && !tls_->is_done() && !excuses.kernel && !excuses.draining) {
         oracle_.violate("the handshake of client {} ends in the middle", number_);
@@ -172,6 +174,12 @@ void Client::check_owed() const {
     // After our end the front answers what it had begun, and need not begin more.
     const bool has_shut = has_shut_ || has_notified_;
     if (has_shut && (owed_at_shut_ == 0 || answered_after_shut_ > 0)) return;
+    // A later response that had to be cut takes with it what is still on its way.
+    const auto is_cut = [](const Request* request) {
+        return !request->attempts.empty() && request->attempts.back().response_bytes > 0 &&
+               (request->attempts.back().is_broken || request->attempts.back().is_lost);
+    };
+    if (is_reset && std::any_of(waiting_.begin(), waiting_.end(), is_cut)) return;
     // It may have ended the connection just before, as nothing was asked for so long.
     if (first.begun_ms >= idle_since_ms_ + scene_.idle_ms / 2) return;
     oracle_.check_unanswered(first);

@@ -23,12 +23,14 @@
 // dice of the world or the actor, never from contents that OpenSSL makes.
 //
 // tests/sim/front/plant plants mistakes in src and tells how many requests it takes to find them.
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <ctime>
 #include <cstring>
-#include <unistd.h>
+#include <ctime>
 
 #include "base/log.h"
 #include "world.h"
@@ -107,13 +109,13 @@ TEST_CASE("whatever clients, servers and the machine do, the front does what it 
     const uint64_t seconds = number_of("MDFRONT_SIM_SECONDS", 0);
     const uint64_t first = one_seed > 0 ? one_seed : number_of("MDFRONT_SIM_BASE", 1);
     const uint64_t count = one_seed > 0 ? 1 : number_of("MDFRONT_SIM_SEEDS", seeds_of_ci);
-    const std::time_t until = std::time(nullptr) + static_cast<std::time_t>(seconds);
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
     const std::clock_t begun = std::clock();
     Counts all;
     uint64_t worlds = 0;
     bool holds = true;
     for (uint64_t seed = first; holds; ++seed) {
-        const bool is_over = seconds > 0 ? std::time(nullptr) >= until : seed - first >= count;
+        const bool is_over = seconds > 0 ? std::chrono::steady_clock::now() >= until : seed - first >= count;
         if (is_over && worlds > 0) break;
         uint64_t hash = 0;
         holds = live(seed, one_seed > 0, all, hash);

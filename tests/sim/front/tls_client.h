@@ -1,5 +1,5 @@
 // TLS as a simulated client speaks it: OpenSSL over memory, verifying nothing. And OpenSSL's
-// randomness, for all of the process: with a seed, handshakes are the same to the byte.
+// randomness and clock, for all of the process: with a seed, handshakes are the same to the byte.
 #pragma once
 
 #include <openssl/ssl.h>

@@ -74,7 +74,6 @@ World::World(uint64_t seed, bool is_printed)
     befalls_ = dice_.chance(300) ? 0 : static_cast<uint32_t>(dice_.some_of(300));
 
     KernelFaults faults = KernelFaults::some(dice_);
-    faults.timeouts = 0;
     if (climate != Climate::Storm) faults = harmless(faults);
     kernel_ = std::make_unique<Kernel>(dice_.fork(), faults);
     advance(1);
