@@ -82,8 +82,8 @@ void Machine::move(Way& way) {
         connection.client.die(ECONNRESET);
         connection.server.die(ECONNRESET);
     } else if (chance(faults.timeouts)) {
-        End& front = connection.client.is_peer() ? connection.server : connection.client;
-        front.die(ETIMEDOUT);
+        connection.client.die(ETIMEDOUT);
+        connection.server.die(ETIMEDOUT);
     }
     connection.move(way);
 }

@@ -166,6 +166,7 @@ void End::die(int error) {
     // After the peer's FIN there is nobody to receive the error from (tcp_reset(), CLOSE_WAIT).
     error_ = error == ECONNRESET && in().fin_arrived_ && !write_shut_ ? EPIPE : error;
     dead_ = true;
+    was_reset_ = true;
     out().bytes_.truncate(out().arrived_);
     out().fin_sent_ = out().fin_arrived_;
     if (is_peer_ || released_) purge();
