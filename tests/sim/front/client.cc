@@ -49,7 +49,7 @@ void Client::choose_character() {
 
     is_good_ = false;
     oracle_.counts.faults++;
-    switch (dice_.below(10)) {
+    switch (dice_.below(14)) {
         case 0:
             sends_garbage_ = true;
             return;
@@ -72,11 +72,16 @@ void Client::choose_character() {
         default:
             break;
     }
-    static constexpr Misfortune all[] = {Misfortune::Reset,  Misfortune::Reset, Misfortune::Close,
-                                         Misfortune::HalfClose, Misfortune::Vanish,
-                                         Misfortune::Deaf, Misfortune::Garbage};
+    static constexpr Misfortune all[] = {
+        Misfortune::Reset,     Misfortune::ResetAtResponse, Misfortune::ResetAtResponse,
+        Misfortune::Close,     Misfortune::HalfClose,       Misfortune::Vanish,
+        Misfortune::Deaf,      Misfortune::Garbage};
     misfortune_ = all[dice_.below(std::size(all))];
     misfortune_in_ = dice_.some_of(400);
+    if (misfortune_ == Misfortune::ResetAtResponse) {
+        misfortune_in_ = dice_.below(5);
+        pipeline_max_ = 2 + dice_.below(12);
+    }
     facts_.is_slow = misfortune_ == Misfortune::Vanish || misfortune_ == Misfortune::Deaf;
 }
 
@@ -159,12 +164,15 @@ bool Client::act(bool eager) {
 }
 
 bool Client::suffer() {
+    const bool waits_for_response = misfortune_ == Misfortune::ResetAtResponse;
+    if (waits_for_response && (waiting_.empty() || !peer_->has_data())) return false;
     if (misfortune_in_ > 0) {
         --misfortune_in_;
         return false;
     }
     switch (misfortune_) {
         case Misfortune::Reset:
+        case Misfortune::ResetAtResponse:
             oracle_.trace().note("client", number_, "resets");
             peer_->reset();
             leave();

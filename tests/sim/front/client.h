@@ -43,7 +43,16 @@ class Client {
         Junk,          // close_notify, then more bytes
     };
     /// What happens to it at a time of its own.
-    enum class Misfortune : uint8_t { None, Reset, Close, HalfClose, Vanish, Deaf, Garbage };
+    enum class Misfortune : uint8_t {
+        None,
+        Reset,
+        ResetAtResponse,  // when one begins to arrive, with others on their way
+        Close,
+        HalfClose,
+        Vanish,
+        Deaf,
+        Garbage
+    };
     enum class Mark : uint8_t { HeadSent, Whole };
 
     void choose_character();

@@ -55,6 +55,7 @@ class World {
     void drain();
     bool are_all_idle() const;
     bool are_good_done() const;
+    std::string describe_actors() const;
     void check_bounds() const;
     void check_nothing_is_left() const;
     void check_counters() const;
@@ -76,7 +77,7 @@ class World {
     uint32_t clients_left_ = 0;
     uint32_t clients_made_ = 0;
     uint32_t clients_at_once_ = 0;
-    uint32_t turn_weight_ = 1;  // of 32 steps so many are the worker's turns
+    uint32_t turn_weight_ = 1;  // of 1,024 steps so many are the worker's turns
     uint32_t befalls_ = 0;      // per 100,000 steps
     bool is_draining_ = false;
     size_t descriptors_at_first_ = 0;

@@ -70,7 +70,7 @@ World::World(uint64_t seed, bool is_printed)
     trace_.note("world", seed, "begins", static_cast<uint64_t>(climate));
     clients_left_ = between(dice_, 10, 50);
     clients_at_once_ = between(dice_, 1, 14);
-    turn_weight_ = between(dice_, 1, 8);
+    turn_weight_ = static_cast<uint32_t>(dice_.some_of(256));  // few: much is found at once
     befalls_ = dice_.chance(300) ? 0 : static_cast<uint32_t>(dice_.some_of(300));
 
     KernelFaults faults = KernelFaults::some(dice_);
