@@ -87,6 +87,7 @@ void Client::choose_character() {
 
 void Client::start() {
     state_ = State::Open;
+    idle_since_ms_ = scene_.now_ms();
     oracle_.trace().note("client", number_, "is connected");
     if (sends_garbage_) {
         std::string garbage = make_garbage(dice_);

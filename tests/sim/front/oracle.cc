@@ -320,6 +320,16 @@ void Oracle::on_response_end(Request& request, const Attempt* attempt, uint64_t 
     counts.answered++;
 }
 
+std::string Oracle::describe_unanswered() const {
+    std::string text;
+    for (const Request& one : requests_) {
+        if (one.final_status != 0 || !one.is_head_sent) continue;
+        text += fmt::format("\n  request {} of client {}: {} {}, {} attempts", one.id, one.client,
+                            one.method, one.target, one.attempts.size());
+    }
+    return text;
+}
+
 void Oracle::check_unanswered(const Request& request) const {
     if (is_excused(request) || excuses.draining) return;
     violate("request {} of client {} was sent whole and has {} when its connection ends",

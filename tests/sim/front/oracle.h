@@ -162,6 +162,8 @@ class Oracle {
                               Arguments&&... arguments) const {
         throw Violation(fmt::format(format, std::forward<Arguments>(arguments)...));
     }
+    /// The requests that got no response, for who looks at a failure.
+    std::string describe_unanswered() const;
     Trace& trace() const { return trace_; }
     uint64_t now_ms() const { return now_ms_; }
 

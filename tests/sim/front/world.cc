@@ -254,6 +254,9 @@ void World::stop() {
 
 void World::end() {
     trace_.note("world", 0, "ends", oracle_.counts.requests, oracle_.counts.answered);
+    // The last entries of a ring are submitted once: what is not taken then ends with the process.
+    faults_.short_submits = 0;
+    kernel_->set_faults(faults_);
     worker_.reset();
     // What was accepted when the ring ended stood in a completion that nobody took: it goes with
     // the process.
@@ -333,8 +336,8 @@ void World::check_counters() const {
     }
     if (scene_->climate != Climate::Calm || is_draining_) return;
     if (seen.finals != responses) {
-        oracle_.violate("the front counts {} responses, and clients got {}", responses,
-                        seen.finals);
+        oracle_.violate("the front counts {} responses, and clients got {}{}", responses,
+                        seen.finals, oracle_.describe_unanswered());
     }
     const uint64_t handshakes = counters.handshakes_full + counters.handshakes_resumed;
     if (seen.handshakes != handshakes || seen.resumed != counters.handshakes_resumed) {

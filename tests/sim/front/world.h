@@ -67,6 +67,7 @@ class World {
     proxy::Snapshots snapshots_;
     proxy::Limits limits_;
     net::LoopOptions loop_;
+    KernelFaults faults_;
     std::unique_ptr<Kernel> kernel_;
     std::unique_ptr<Scene> scene_;
     std::deque<std::unique_ptr<Server>> servers_;

@@ -73,9 +73,9 @@ World::World(uint64_t seed, bool is_printed)
     turn_weight_ = static_cast<uint32_t>(dice_.some_of(256));  // few: much is found at once
     befalls_ = dice_.chance(300) ? 0 : static_cast<uint32_t>(dice_.some_of(300));
 
-    KernelFaults faults = KernelFaults::some(dice_);
-    if (climate != Climate::Storm) faults = harmless(faults);
-    kernel_ = std::make_unique<Kernel>(dice_.fork(), faults);
+    faults_ = KernelFaults::some(dice_);
+    if (climate != Climate::Storm) faults_ = harmless(faults_);
+    kernel_ = std::make_unique<Kernel>(dice_.fork(), faults_);
     advance(1);
     scene_ = std::make_unique<Scene>(Scene{*kernel_, oracle_, climate, {}, {}, {}, 0, 0, {}, {},
                                            false});
