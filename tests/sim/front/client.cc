@@ -99,8 +99,7 @@ void Client::start() {
             Request& opened = oracle_.open(std::move(request), dice_.next());
             waiting_.push_back(&opened);
         }
-        wire_ = std::move(garbage);
-        wire_end_ = wire_.size();
+        put_raw(garbage);
         said_last_ = true;
         return;
     }
@@ -204,7 +203,7 @@ bool Client::suffer() {
             if (!tls_) return false;
             said_last_ = sent_garbage_ = true;
             uploading_ = nullptr;
-            wire_ += make_garbage(dice_);
+            put_raw(make_garbage(dice_));
             return true;
         case Misfortune::None:
         case Misfortune::Vanish:
@@ -231,9 +230,14 @@ void Client::put(std::string_view plaintext) {
         tls_->write(plaintext);
         collect();
     } else {
-        wire_ += plaintext;
-        wire_end_ += plaintext.size();
+        put_raw(plaintext);
     }
+}
+
+/// As it is, also where there is TLS.
+void Client::put_raw(std::string_view bytes) {
+    wire_ += bytes;
+    wire_end_ += bytes.size();
 }
 
 /// What TLS wants sent.
@@ -438,7 +442,7 @@ bool Client::end_in_order() {
         oracle_.trace().note("client", number_, "sends close_notify");
         tls_->close_notify();
         collect();
-        if (ending_ == Ending::Junk) wire_.append(1 + dice_.some_of(9'000), 'j');
+        if (ending_ == Ending::Junk) put_raw(std::string(1 + dice_.some_of(9'000), 'j'));
         return true;
     }
     if (ending_ == Ending::HalfCloseTls && tls_ && !waiting_.empty()) return false;

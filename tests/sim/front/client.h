@@ -77,6 +77,7 @@ class Client {
     void put_tunnel(Request& request, size_t size);
     bool end_in_order();
     void put(std::string_view plaintext);
+    void put_raw(std::string_view bytes);
     void collect();
     void mark(Mark what, Request& request);
     bool send();
