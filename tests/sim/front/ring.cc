@@ -48,6 +48,10 @@ void Ring::accept_multishot(Tag tag, int fd) {
     kernel_->ring.prepare(Code::Accept, tag, fd).multishot = true;
 }
 
+void Ring::accept_one(Tag tag, int fd) {
+    (void)kernel_->ring.prepare(Code::Accept, tag, fd);
+}
+
 void Ring::receive(Tag tag, int fd, uint16_t group, bool multishot, bool poll_first) {
     Operation& operation = kernel_->ring.prepare(Code::Receive, tag, fd);
     operation.buffers = kernel_->ring.group(group);

@@ -217,7 +217,7 @@ void SimRing::run_accept(Operation& operation) {
     if (machine_.chance(faults.accept_aborts)) return complete(operation, -ECONNABORTED);
     const int fd = machine_.accept(*listener);
     if (fd == -EAGAIN) return;
-    if (fd >= 0 && post_more(operation, fd)) return;
+    if (fd >= 0 && operation.multishot && post_more(operation, fd)) return;
     complete(operation, fd);
 }
 
