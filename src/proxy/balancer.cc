@@ -81,13 +81,13 @@ size_t BackendPools::leased() const {
 
 void BackendPools::on_sweep(void* self) noexcept {
     auto& pools = *static_cast<BackendPools*>(self);
-    bool any_idle = false;
+    bool any = false;
     for (auto& [text, pool] : pools.pools_) {
         pool->trim();
-        any_idle |= pool->idle() > 0;
+        any |= pool->idle() + pool->leased() > 0;  // what is leased will be idle
     }
     // With nothing pooled the worker sleeps undisturbed; the next request arms it again.
-    if (any_idle) pools.loop_.timers().arm(pools.sweep_, sweep_ms);
+    if (any) pools.loop_.timers().arm(pools.sweep_, sweep_ms);
 }
 
 }  // namespace proxy
