@@ -39,7 +39,8 @@ namespace sim::front {
 
 namespace {
 
-constexpr uint64_t seeds_of_ci = 3'000;
+/// More than a million requests, in some three minutes.
+constexpr uint64_t seeds_of_ci = 6'000;
 
 uint64_t number_of(const char* variable, uint64_t otherwise) {
     const char* text = std::getenv(variable);
@@ -77,8 +78,8 @@ void print_counts(const Counts& all, uint64_t worlds, double cpu_s) {
     fmt::print(
         "front simulation: {} worlds, {} requests ({} bad), {} answered ({} by the front), {} "
         "refused, {} attempts ({} replays), {} interim responses, {} tunnels\n"
-        "  {} connections, {} handshakes ({} resumed), {} faults of clients and servers, {} "
-        "completions lost or late, {} publications; {:.1f} s of CPU, {:.0f} us per request\n",
+        "  {} connections, {} handshakes ({} resumed), {} faults of clients and servers, {} of "
+        "the machine, {} publications; {:.1f} s of CPU, {:.0f} us per request\n",
         worlds, all.requests, all.bad, all.answered, all.local, all.refused, all.attempts,
         all.replays, all.interims, all.tunnels, all.connections, all.handshakes, all.resumed,
         all.faults, all.kernel_faults, all.reloads, cpu_s,

@@ -222,8 +222,7 @@ Attempt* Oracle::on_response(Request& request, const Head& head) {
                 static_cast<uint64_t>(head.status));
     counts.finals++;
     // A head that did not come in time gets 408.
-    const bool is_late = request.is_slow || now_ms_ - request.begun_ms >= excuses.times_out_ms;
-    const bool is_given_up = head.status == 408 && is_late;
+    const bool is_given_up = head.status == 408 && is_late(request);
     if (!request.is_head_sent && request.kind == Kind::Good && !is_given_up) {
         violate("client {} gets {} to a request that it did not send", request.client, head.status);
     }
@@ -268,14 +267,18 @@ void Oracle::check_local(const Request& request, const Head& head) const {
     }
     if (request.local_status != 0) {
         if (status == request.local_status || (status >= 500 && excuses.kernel)) return;
-        if (status == 408 && request.is_slow) return;
+        if (status == 408 && is_late(request)) return;
         violate("request {} gets {} and had to get {}", request.id, status, request.local_status);
     }
     if (status == 200 && !request.local_body.empty()) return;
-    const bool is_late = now_ms_ - request.begun_ms >= excuses.times_out_ms;
-    if (status == 408 && (request.is_slow || is_late)) return;
+    if (status == 408 && is_late(request)) return;
     if (status >= 502 && status <= 504 && is_excused(request)) return;
     violate("request {} gets {} although nothing went wrong with it", request.id, status);
+}
+
+/// Its deadlines may be over, for the time that its client, or the world, has let pass.
+bool Oracle::is_late(const Request& request) const {
+    return request.is_slow || now_ms_ - request.begun_ms >= excuses.times_out_ms;
 }
 
 bool Oracle::is_excused(const Request& request) const {

@@ -172,6 +172,7 @@ class Oracle {
     void check_repetition(const Request& request) const;
     bool may_see(const Request& request, uint32_t server) const;
     void check_local(const Request& request, const Head& head) const;
+    bool is_late(const Request& request) const;
     bool is_excused(const Request& request) const;
 
     Trace& trace_;
