@@ -59,6 +59,7 @@ void Stream::open(int fd, State state, StreamHandler* handler, ReceiveMode mode,
     poll_first_ = false;
     ended_ = false;
     end_held_ = false;
+    doubtful_ = false;
     starved_ = false;
     retrying_ = false;
     broken_ = false;
@@ -139,7 +140,7 @@ void Stream::on_timer() noexcept {
     if (state_ == State::Connecting) {
         begin_close({base::ErrorDomain::Net, 0, "connect timed out"});
     } else if (state_ == State::Draining) {
-        begin_close({});
+        stop_draining();
     }
 }
 
@@ -210,7 +211,7 @@ void Stream::on_receive(const Completion& completion, BufferGroup& group) noexce
         }
         group.give_back(completion.buffer());
     }
-    if (discarded) begin_close({});
+    if (discarded) stop_draining();
     if ((ops_ & op_receive) != 0) return;  // the multishot goes on
 
     if (state_ == State::Closing) {
@@ -232,7 +233,7 @@ void Stream::receive_ended(int result) {
             ended_ = true;
             if (state_ == State::Draining) {
                 if (shutdown_done_) begin_close({});
-            } else if (held_ || (paused_ && !broken_)) {
+            } else if (held_ || doubtful_ || (paused_ && !broken_)) {
                 end_held_ = true;
             } else if (broken_) {
                 begin_close(error_);
@@ -289,7 +290,7 @@ void Stream::deliver_held() {
     if (state_ != State::Open) return;
     if (held) {
         held_ = std::move(held);
-    } else if (end_held_ && !paused_) {
+    } else if (end_held_ && !paused_ && !doubtful_) {
         end_held_ = false;
         if (broken_) return begin_close(error_);
         handler_->on_end();
@@ -345,7 +346,15 @@ void Stream::on_sent(int result) noexcept {
 
     const auto size = static_cast<size_t>(result);
     loop_.counters_.bytes_sent += size;
-    if (outgoing_->take(size) > 0) return start_send();
+    if (outgoing_->take(size) > 0) {
+        // All is sent, unless the connection broke in between. Linux tells its error once: this
+        // send swallowed it, and a receive finds nothing left, as after FIN. What the rest of the
+        // bytes meet tells which it was.
+        doubtful_ = true;
+        return start_send();
+    }
+    doubtful_ = false;
+    if (end_held_) loop_.enqueue(*this);
     if (outgoing_->count > 0) {
         loop_.enqueue(*this);
     } else {
@@ -367,6 +376,7 @@ void Stream::send_failed(int result) {
             return loop_.add_retry(*this);
     }
     const base::Error error = base::system_error(result, "send");
+    doubtful_ = false;
     drop_queue();
     if (state_ == State::Draining) return begin_close({});
     // A backend that answers early and closes makes us fail while its answer is waiting to be read:
@@ -420,6 +430,13 @@ void Stream::finish() {
         loop_.timers_.arm(waiting().timer, flush_timeout_ms);
     }
     arm_receive();
+}
+
+void Stream::stop_draining() {
+    base::check(state_ == State::Draining);
+    // What was not sent must not be followed by a FIN: it would look like the end of a message.
+    if (outgoing_ != nullptr) return abort();
+    begin_close({});
 }
 
 void Stream::close() {

@@ -154,6 +154,8 @@ class Stream {
     void drop_queue();
     void send_failed(int result);
     void queue_empty();
+    /// The peer does not take what is queued, or does not stop sending.
+    void stop_draining();
     void begin_close(base::Error error);
     Waiting& waiting();
 
@@ -180,6 +182,7 @@ class Stream {
     bool poll_first_ : 1 = false;  // nothing was left to receive
     bool ended_ : 1 = false;       // FIN came
     bool end_held_ : 1 = false;    // and the owner does not know
+    bool doubtful_ : 1 = false;    // a send came back short: what broke it may look like FIN
     bool starved_ : 1 = false;     // in the loop's list of streams without a buffer
     bool retrying_ : 1 = false;    // in the loop's list of streams without memory
     bool broken_ : 1 = false;      // what can still be received comes first, then on_closed()

@@ -73,6 +73,10 @@ bool Peer::can_send() const {
     return end_.established_ && !end_.released_ && !end_.has_send_error() && end_.room() > 0;
 }
 
+size_t Peer::send_room() const {
+    return end_.room();
+}
+
 bool Peer::is_flushed() const {
     return end_.is_flushed();
 }

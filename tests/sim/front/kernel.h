@@ -52,7 +52,7 @@ class Peer {
     bool has_data() const;
     /// The front's FIN arrived and all before it was read.
     bool at_end() const;
-    /// RST arrived (what was not read is lost), or ours was sent.
+    /// RST arrived (what was not read is lost), or ours was sent, or nobody answers any more.
     bool is_reset() const;
     /// A client's: the kernel has accepted it, maybe only into the backlog.
     bool is_connected() const;
@@ -60,6 +60,8 @@ class Peer {
     bool is_refused() const;
     /// There is room in the window, no RST came, our FIN was not sent.
     bool can_send() const;
+    /// How many bytes send() would take now.
+    size_t room() const { return can_send() ? send_room() : 0; }
     /// All that was sent has reached the front's kernel.
     bool is_flushed() const;
     /// FIN after what was sent.
@@ -73,6 +75,8 @@ class Peer {
     net::Address own() const;
 
   private:
+    size_t send_room() const;
+
     std::shared_ptr<Connection> connection_;
     End& end_;
 };
@@ -105,7 +109,7 @@ struct KernelFaults {
     uint32_t connect_errors = 0;     // EADDRNOTAVAIL, ENETUNREACH, EHOSTUNREACH, ENOBUFS …
     // Connections.
     uint32_t resets = 0;    // a middle box sends RST to both, each time that something moves
-    uint32_t timeouts = 0;  // ETIMEDOUT at the front's end
+    uint32_t timeouts = 0;  // the path breaks: ETIMEDOUT
     // Sizes.
     size_t window_min = 16 * 1024;  // of each path; between these, small ones as likely as large
     size_t window_max = 256 * 1024;

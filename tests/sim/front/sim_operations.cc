@@ -2,6 +2,7 @@
 #include <cerrno>
 
 #include "sim_ring.h"
+#include "trace.h"
 
 namespace sim::front {
 
@@ -235,6 +236,7 @@ void SimRing::run_poll(Operation& operation) {
 // ---- Cancelling
 
 int SimRing::cancel(const Operation& request) {
+    trace("cancel {:x} {}", request.target_tag, request.fd);
     std::vector<Operation*> targets;
     if (request.code == Code::CancelDescriptor) {
         for (Operation* one : machine_.file(request.fd, "cancel")->operations) {

@@ -2,6 +2,8 @@
 
 #include <cerrno>
 
+#include "trace.h"
+
 namespace sim::front {
 
 namespace {
@@ -137,6 +139,7 @@ void SimRing::submit_some(size_t count) {
 void SimRing::issue(Operation& operation) {
     switch (operation.code) {
         case Code::Close:
+            trace("close {}", operation.fd);
             machine_.close(operation.fd, "close");
             idle_.push_back(&operation);
             return;
@@ -223,6 +226,7 @@ bool SimRing::is_runnable() const {
 
 bool SimRing::post(const Operation& operation, int result, uint32_t flags, bool may_overflow) {
     ++machine_.counts().completions;
+    trace("{} {}: {} flags {:x}", name_of(operation.code), operation.fd, result, flags);
     const Posted posted{
         {operation.tag, result, flags}, operation.buffers, operation.code == Code::Accept};
     // Once something has overflown, all that follows does, so that the order stays.
@@ -259,7 +263,7 @@ void SimRing::finish(Operation& operation) {
     in_flight_[operation.place]->place = operation.place;
     in_flight_.pop_back();
     idle_.push_back(&operation);
-    const FilePtr file = std::exchange(operation.file, nullptr);
+    const FilePtr file = std::exchange(operation.file, nullptr);  // it may end with this
     std::erase(file->operations, &operation);
 }
 

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "machine.h"
+#include "trace.h"
 
 namespace net::kernel {
 
@@ -51,11 +52,13 @@ Address local_of(int fd) {
 }
 
 void shut_write(int fd) {
+    sim::front::trace("shut_write {}", fd);
     End* end = machine().file(fd, "shutdown")->end;
     if (end != nullptr) (void)end->shut_write();  // the receive tells as well
 }
 
 void shut_both(int fd) {
+    sim::front::trace("shut_both {}", fd);
     End* end = machine().file(fd, "shutdown")->end;
     if (end == nullptr) return;
     if (!end->is_established()) {
@@ -67,6 +70,7 @@ void shut_both(int fd) {
 }
 
 void reset_at_close(int fd) {
+    sim::front::trace("reset_at_close {}", fd);
     machine().file(fd, "setsockopt")->reset_at_close = true;
 }
 

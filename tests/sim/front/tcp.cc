@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "machine.h"
+#include "trace.h"
 
 namespace sim::front {
 
@@ -142,6 +143,7 @@ void End::reset() {
 void End::send_reset() {
     Way& way = out();
     if (way.rst_sent_) return;
+    if (is_traced()) trace("{} sends RST", name());
     // What was not sent yet never will be; of what is on its way some may come first.
     Machine* machine = connection_.machine();
     const size_t rest = machine == nullptr ? 0 : machine->dice().below(way.in_flight() + 1);
@@ -161,8 +163,16 @@ void End::purge() {
     in().arrived_ = 0;
 }
 
+std::string End::name() const {
+    const net::Address& own =
+        this == &connection_.client ? connection_.client_address : connection_.server_address;
+    return fmt::format("{}{} of {}", is_peer_ ? "peer " : "front ", own.text(),
+                       connection_.client_address.text());
+}
+
 void End::die(int error) {
     if (dead_) return;
+    if (is_traced()) trace("{} dies: {}", name(), error);
     // After the peer's FIN there is nobody to receive the error from (tcp_reset(), CLOSE_WAIT).
     error_ = error == ECONNRESET && in().fin_arrived_ && !write_shut_ ? EPIPE : error;
     dead_ = true;
@@ -250,7 +260,6 @@ void Connection::move(Way& way) {
             if (was_alive && !to.released_) {
                 to.dead_ = false;
                 to.die(ECONNRESET);
-                to.was_reset_ = true;
             }
         } else {
             const size_t size = machine_->cut(way.in_flight());
@@ -260,6 +269,7 @@ void Connection::move(Way& way) {
         }
     } else if (way.fin_is_due()) {
         way.fin_arrived_ = true;
+        if (is_traced()) trace("FIN arrives at {}", to.name());
         to.on_change();
     } else if (way.rst_is_due()) {
         deliver_reset(way);
@@ -271,8 +281,6 @@ void Connection::move(Way& way) {
 void Connection::deliver_reset(Way& way) {
     way.rst_arrived_ = true;
     End& to = way.to_;
-    if (to.dead_) return;
-    to.was_reset_ = true;
     to.die(ECONNRESET);
 }
 

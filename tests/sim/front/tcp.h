@@ -91,6 +91,8 @@ class End {
     bool is_released() const { return released_; }
     bool is_established() const;
     bool at_end() const;
+    /// For traces.
+    std::string name() const;
     /// No connection any more: what getpeername() knows.
     bool is_gone() const;
     End& other() const;
@@ -114,7 +116,7 @@ class End {
     bool write_shut_ = false;
     bool read_shut_ = false;
     bool dead_ = false;
-    bool was_reset_ = false;  // RST came or was sent
+    bool was_reset_ = false;  // RST came or was sent, or nobody answers
     bool broken_ = false;     // Unix: the other end is closed
     int error_ = 0;           // sk_err
 };
