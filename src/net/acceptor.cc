@@ -100,7 +100,7 @@ void Acceptor::cancel(uint32_t slot) {
     Listener& listener = listeners_[slot];
     if (listener.armed == 0 || listener.cancelling) return;
     listener.cancelling = true;
-    for (uint32_t i = 0; i < listener.armed; ++i) loop_.ring_->cancel(tag_of(slot));
+    loop_.ring_->cancel_each(tag_of(slot));
 }
 
 bool Acceptor::is_nearly_full() const {

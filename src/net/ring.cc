@@ -227,6 +227,13 @@ void Ring::cancel(Tag target) {
     entry.user_data = Tag{}.packed();
 }
 
+void Ring::cancel_each(Tag targets) {
+    io_uring_sqe& entry = next_entry();
+    io_uring_prep_cancel64(&entry, targets.packed(), IORING_ASYNC_CANCEL_ALL);
+    entry.flags = IOSQE_CQE_SKIP_SUCCESS;
+    entry.user_data = Tag{}.packed();
+}
+
 void Ring::cancel_descriptor(int fd) {
     io_uring_sqe& entry = next_entry();
     io_uring_prep_cancel_fd(&entry, fd, IORING_ASYNC_CANCEL_ALL);

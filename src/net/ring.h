@@ -101,6 +101,9 @@ class Ring {
     void poll_multishot(Tag tag, int fd);
     /// The target completes, with ECANCELED unless it was done already.
     void cancel(Tag target);
+    /// As cancel(), for several operations of one name: so many cancel()s would all find the first,
+    /// which the kernel keeps in its place until it is told of in this turn's completions.
+    void cancel_each(Tag targets);
     /// All operations on `fd`.
     void cancel_descriptor(int fd);
     void cancel_all();

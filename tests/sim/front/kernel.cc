@@ -224,6 +224,12 @@ size_t Kernel::operations_in_flight() const {
     return count;
 }
 
+size_t Kernel::accepts_in_flight() const {
+    size_t count = 0;
+    for (const SimRing* ring : machine_->rings) count += ring->accepts_in_flight();
+    return count;
+}
+
 size_t Kernel::buffers_held() const {
     size_t count = 0;
     for (const SimRing* ring : machine_->rings) count += ring->buffers_held();

@@ -175,6 +175,8 @@ class Kernel {
     // What the front holds.
     size_t open_descriptors() const;
     size_t operations_in_flight() const;
+    /// Of those: a listener has up to sixteen.
+    size_t accepts_in_flight() const;
     size_t buffers_held() const;
     /// Descriptors in completions that nobody took before their ring ended.
     size_t descriptors_lost() const;

@@ -80,6 +80,10 @@ void Ring::cancel(Tag target) {
     kernel_->ring.prepare(Code::Cancel, {}, -1).target_tag = target.packed();
 }
 
+void Ring::cancel_each(Tag targets) {
+    kernel_->ring.prepare(Code::CancelEach, {}, -1).target_tag = targets.packed();
+}
+
 void Ring::cancel_descriptor(int fd) {
     (void)kernel_->ring.prepare(Code::CancelDescriptor, {}, fd);
 }

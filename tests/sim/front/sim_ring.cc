@@ -23,6 +23,7 @@ const char* name_of(Code code) {
         case Code::Close:
             return "close";
         case Code::Cancel:
+        case Code::CancelEach:
         case Code::CancelDescriptor:
         case Code::CancelAll:
             break;
@@ -144,6 +145,7 @@ void SimRing::issue(Operation& operation) {
             idle_.push_back(&operation);
             return;
         case Code::Cancel:
+        case Code::CancelEach:
         case Code::CancelDescriptor:
         case Code::CancelAll: {
             if (operation.code == Code::CancelAll) winding_up_ = true;
@@ -250,6 +252,12 @@ bool SimRing::post_more(Operation& operation, int result, uint32_t flags) {
     }
     ++machine_.counts().multishots_ended;
     return false;
+}
+
+size_t SimRing::accepts_in_flight() const {
+    return static_cast<size_t>(
+        std::count_if(in_flight_.begin(), in_flight_.end(),
+                      [](const Operation* one) { return one->code == Code::Accept; }));
 }
 
 void SimRing::complete(Operation& operation, int result, uint32_t flags) {

@@ -23,6 +23,7 @@ enum class Code : uint8_t {
     Accept,
     Poll,
     Cancel,
+    CancelEach,
     CancelDescriptor,
     CancelAll,
     Close,
@@ -80,6 +81,8 @@ class SimRing {
     bool is_runnable() const;
     uint64_t wake_at_ms() const { return wake_at_ms_; }
     size_t in_flight() const { return in_flight_.size(); }
+    /// Of those.
+    size_t accepts_in_flight() const;
     size_t buffers_held() const;
 
     // For the machine.
