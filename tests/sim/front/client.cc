@@ -73,9 +73,9 @@ void Client::choose_character() {
             break;
     }
     static constexpr Misfortune all[] = {
-        Misfortune::Reset,     Misfortune::ResetAtResponse, Misfortune::ResetAtResponse,
-        Misfortune::Close,     Misfortune::HalfClose,       Misfortune::Vanish,
-        Misfortune::Deaf,      Misfortune::Garbage};
+        Misfortune::Reset, Misfortune::ResetAtResponse, Misfortune::ResetAtResponse,
+        Misfortune::Close, Misfortune::HalfClose,       Misfortune::Vanish,
+        Misfortune::Deaf,  Misfortune::Garbage};
     misfortune_ = all[dice_.below(std::size(all))];
     misfortune_in_ = dice_.some_of(400);
     if (misfortune_ == Misfortune::ResetAtResponse) {
@@ -111,8 +111,8 @@ void Client::start() {
     if (!sessions.empty() && !fails_handshake_ && dice_.chance(600)) {
         const size_t at = dice_.below(sessions.size());
         options.session = sessions[at];
-        options.is_version_12 = SSL_SESSION_get_protocol_version(options.session.get()) ==
-                                TLS1_2_VERSION;
+        options.is_version_12 =
+            SSL_SESSION_get_protocol_version(options.session.get()) == TLS1_2_VERSION;
         sessions.erase(sessions.begin() + static_cast<ptrdiff_t>(at));
     }
     tls_.emplace(options);
@@ -430,8 +430,8 @@ bool Client::end_in_order() {
     const bool is_through = requests_left_ == 0 || said_last_ || is_told_to_end_;
     if (!is_through || has_shut_ || uploading_ != nullptr || wire_at_ != wire_.size()) return false;
     const bool is_early = ending_ == Ending::HalfClose || ending_ == Ending::HalfCloseTls;
-    if (!waiting_.empty() && (!is_early || waiting_.back()->kind != Kind::Good ||
-                              waiting_.back()->is_websocket)) {
+    if (!waiting_.empty() &&
+        (!is_early || waiting_.back()->kind != Kind::Good || waiting_.back()->is_websocket)) {
         return false;
     }
     if (ending_ == Ending::Linger && !is_told_to_end_) return false;

@@ -1,8 +1,8 @@
 // A simulated client: one connection to the front, over TLS or not, and what it does with it. It
 // checks all that comes back with the oracle.
 //
-// A good client sends acceptable requests, reads, and ends in order; it has to be served. The others
-// send junk, cut off, stop reading, reset: of them the front has to get rid.
+// A good client sends acceptable requests, reads, and ends in order; it has to be served. The
+// others send junk, cut off, stop reading, reset: of them the front has to get rid.
 #pragma once
 
 #include <deque>

@@ -14,8 +14,7 @@ bool Client::receive() {
     if (peer_->has_data()) {
         uint8_t buffer[16 * 1024];
         const size_t most = scene_.is_fair ? sizeof buffer : dice_.some_of(receive_max_);
-        const size_t size =
-            peer_->receive(std::span(buffer).first(std::min(most, sizeof buffer)));
+        const size_t size = peer_->receive(std::span(buffer).first(std::min(most, sizeof buffer)));
         const std::string_view bytes(reinterpret_cast<const char*>(buffer), size);
         moved = size > 0;
         if (tls_) {
@@ -40,8 +39,7 @@ bool Client::receive_tls(std::string_view bytes) {
         if (tls_->is_done()) {
             oracle_.counts.handshakes++;
             if (tls_->is_resumed()) oracle_.counts.resumed++;
-            oracle_.trace().note("client", number_, "is through its handshake",
-                                 tls_->is_resumed());
+            oracle_.trace().note("client", number_, "is through its handshake", tls_->is_resumed());
             if (fails_handshake_) {
                 oracle_.violate("client {} is served under a name that nobody has", number_);
             }
@@ -131,9 +129,10 @@ void Client::on_end() {
     oracle_.on_response_end(request, attempt_, body_read_);
     if (request.kind != Kind::Good) oracle_.counts.refused++;
     if ((!request.is_sent_whole || request.kind != Kind::Good) && !is_told_to_end_) {
-        oracle_.violate("the connection goes on after the response to request {}, whose end is "
-                        "nowhere to be seen",
-                        request.id);
+        oracle_.violate(
+            "the connection goes on after the response to request {}, whose end is "
+            "nowhere to be seen",
+            request.id);
     }
     waiting_.pop_front();
     in_response_ = false;
@@ -163,8 +162,8 @@ void Client::check_owed(bool is_reset) const {
     if (tls_ && !tls_->is_done() && !excuses.kernel && !excuses.draining) {
         oracle_.violate("the handshake of client {} ends in the middle", number_);
     }
-    if (tunnel_ != nullptr && attempt_->is_sent_whole && !has_ended_tunnel_ && !attempt_->was_reset &&
-        !excuses.kernel && body_read_ != attempt_->size) {
+    if (tunnel_ != nullptr && attempt_->is_sent_whole && !has_ended_tunnel_ &&
+        !attempt_->was_reset && !excuses.kernel && body_read_ != attempt_->size) {
         oracle_.violate("client {} gets {} of {} bytes out of its tunnel", number_, body_read_,
                         attempt_->size);
     }

@@ -17,10 +17,10 @@
 //
 // To extend it: a new kind of misfortune of a client goes to client.cc (choose_character), one of a
 // server to ServerConnection::Fault, a request that must be refused to the table in
-// bad_requests.cc, a change from above to World::befall(). A new rule goes to Oracle, which hears of
-// each head, byte and end on both sides, or to World::end(). What goes wrong on purpose has to tell
-// the oracle, or it takes the front for guilty (Attempt::is_broken, Excuses). Draw only from the
-// dice of the world or the actor, never from contents that OpenSSL makes.
+// bad_requests.cc, a change from above to World::befall(). A new rule goes to Oracle, which hears
+// of each head, byte and end on both sides, or to World::end(). What goes wrong on purpose has to
+// tell the oracle, or it takes the front for guilty (Attempt::is_broken, Excuses). Draw only from
+// the dice of the world or the actor, never from contents that OpenSSL makes.
 //
 // tests/sim/front/plant plants mistakes in src and tells how many requests it takes to find them.
 #include <unistd.h>
@@ -116,7 +116,8 @@ TEST_CASE("whatever clients, servers and the machine do, the front does what it 
     uint64_t worlds = 0;
     bool holds = true;
     for (uint64_t seed = first; holds; ++seed) {
-        const bool is_over = seconds > 0 ? std::chrono::steady_clock::now() >= until : seed - first >= count;
+        const bool is_over =
+            seconds > 0 ? std::chrono::steady_clock::now() >= until : seed - first >= count;
         if (is_over && worlds > 0) break;
         uint64_t hash = 0;
         holds = live(seed, one_seed > 0, all, hash);

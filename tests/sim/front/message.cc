@@ -27,9 +27,8 @@ char lower(char c) {
 }
 
 bool is_same(std::string_view a, std::string_view b) {
-    return a.size() == b.size() &&
-           std::equal(a.begin(), a.end(), b.begin(),
-                      [](char x, char y) { return lower(x) == lower(y); });
+    return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
+                                              [](char x, char y) { return lower(x) == lower(y); });
 }
 
 bool is_token(std::string_view text) {
@@ -69,7 +68,8 @@ bool is_pattern(uint64_t salt, uint64_t offset, std::string_view bytes) {
         const uint64_t word = word_of(salt, (offset + at) / 8);
         const size_t skip = (offset + at) % 8;
         const size_t size = std::min(bytes.size() - at, 8 - skip);
-        if (std::memcmp(bytes.data() + at, reinterpret_cast<const char*>(&word) + skip, size) != 0) {
+        if (std::memcmp(bytes.data() + at, reinterpret_cast<const char*>(&word) + skip, size) !=
+            0) {
             return false;
         }
         at += size;
@@ -136,7 +136,8 @@ void BodyWriter::write(std::string& out, size_t wanted) {
 void BodyWriter::write_chunk(std::string& out, size_t wanted) {
     // Tiny chunks only in small bodies: the front refuses more framing than data beyond 100 kB.
     const bool is_tiny = size_ < 10'000 && dice_.chance(300);
-    const uint64_t most = is_tiny ? 1 + dice_.below(20) : 1 + dice_.below(std::max<size_t>(wanted, 200));
+    const uint64_t most =
+        is_tiny ? 1 + dice_.below(20) : 1 + dice_.below(std::max<size_t>(wanted, 200));
     const uint64_t size = std::min(is_tiny ? most : most + 60, size_ - written_);
     char digits[20];
     const auto end = std::to_chars(digits, digits + sizeof digits, size, 16).ptr;
@@ -146,7 +147,8 @@ void BodyWriter::write_chunk(std::string& out, size_t wanted) {
         out += static_cast<char>(upper ? *digit & ~0x20 : *digit);
     }
     if (dice_.chance(80)) {
-        static constexpr std::string_view extensions[] = {";a", ";a=b", "; name=\"x y\"", ";q=1;r=2"};
+        static constexpr std::string_view extensions[] = {";a", ";a=b", "; name=\"x y\"",
+                                                          ";q=1;r=2"};
         out += extensions[dice_.below(std::size(extensions))];
     }
     out += "\r\n";

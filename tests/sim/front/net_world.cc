@@ -159,7 +159,8 @@ void FrontActor::on_writable() noexcept {
 void FrontActor::on_closed(base::Error error) noexcept {
     const Entered entered(*this);
     world_.note(2 + static_cast<uint64_t>(error.code));
-    if (conversation_ != nullptr && (error.domain != base::ErrorDomain::None || left_)) conversation_->front_cut = true;
+    if (conversation_ != nullptr && (error.domain != base::ErrorDomain::None || left_))
+        conversation_->front_cut = true;
     stream_ = nullptr;
     closed_ = true;
 }
@@ -233,8 +234,9 @@ void FrontActor::end_soon() {
     hurries_ = true;
     inside_ = true;
     if (!left_) act_inside();
-    if (!left_ && (conversation_ == nullptr || conversation_->front_sent == conversation_->front_wants ||
-                   shut_ || !stream_->can_send())) {
+    if (!left_ &&
+        (conversation_ == nullptr || conversation_->front_sent == conversation_->front_wants ||
+         shut_ || !stream_->can_send())) {
         if (conversation_ == nullptr || stream_->queued() == 0) end();
     }
     inside_ = false;
@@ -255,8 +257,9 @@ NetWorld::NetWorld(uint64_t seed)
     }
     servers_ = {address("10.0.0.1:80"), address("[fd00::1]:80"), address("unix:/run/httpd")};
     for (const net::Address& server : servers_) {
-        kernel_.serve(server,
-                      [this](PeerPtr peer) { strangers_.push_back({std::move(peer), {}, 0}); });
+        kernel_.serve(server, [this](PeerPtr peer) {
+            strangers_.push_back({std::move(peer), {}, 0});
+        });
     }
     kernel_.set_reach(nowhere, Kernel::Reach::BlackHole);
 }
@@ -316,13 +319,12 @@ void NetWorld::dial_front() {
 
 void NetWorld::dial_server() {
     const bool reachable = !dice_.chance(100);
-    const net::Address to = reachable ? servers_[dice_.below(servers_.size())]
+    const net::Address to = reachable           ? servers_[dice_.below(servers_.size())]
                             : dice_.chance(500) ? nowhere
                                                 : nobody;
     Conversation& c = start_conversation(true);
     auto actor = std::make_unique<FrontActor>(*this, &c);
-    const auto mode =
-        dice_.chance(700) ? net::ReceiveMode::OneShot : net::ReceiveMode::Multishot;
+    const auto mode = dice_.chance(700) ? net::ReceiveMode::OneShot : net::ReceiveMode::Multishot;
     auto stream = loop_->connect(to, 100 + dice_.below(5000), *actor, mode,
                                  static_cast<net::BufferKind>(dice_.below(kinds)));
     if (!stream) return;
@@ -343,11 +345,11 @@ void NetWorld::peer_sends(Conversation& c, size_t most) {
 
 void NetWorld::peer_receives(Conversation& c, size_t most) {
     if (c.peer_ends) return;
-    const auto bytes =
-        std::span(scratch_).first(c.peer->receive(std::span(scratch_).first(most)));
+    const auto bytes = std::span(scratch_).first(c.peer->receive(std::span(scratch_).first(most)));
     const auto expected = std::span(expected_).first(bytes.size());
     fill_sequence(c.id, true, c.peer_received, expected);
-    must(std::equal(bytes.begin(), bytes.end(), expected.begin()), "the peer received other bytes than the front sent", c.id);
+    must(std::equal(bytes.begin(), bytes.end(), expected.begin()),
+         "the peer received other bytes than the front sent", c.id);
     c.peer_received += bytes.size();
     totals_.bytes += bytes.size();
     must(c.peer_received <= c.front_sent, "the peer received more than the front sent", c.id);

@@ -19,9 +19,20 @@ uint64_t id_of(std::string_view target) {
 
 /// Fields that end at the front, whoever sends them.
 constexpr std::string_view ends_here[] = {
-    "Forwarded", "Proxy",     "X-Real-IP",        "X-Forwarded-Server", "X-Forwarded-Scheme",
-    "X-Hop",     "TE",        "Keep-Alive",       "Proxy-Connection",   "Proxy-Authorization",
-    "Expect",    "Trailer",   "HTTP2-Settings",   "X_Tag",
+    "Forwarded",
+    "Proxy",
+    "X-Real-IP",
+    "X-Forwarded-Server",
+    "X-Forwarded-Scheme",
+    "X-Hop",
+    "TE",
+    "Keep-Alive",
+    "Proxy-Connection",
+    "Proxy-Authorization",
+    "Expect",
+    "Trailer",
+    "HTTP2-Settings",
+    "X_Tag",
 };
 
 }  // namespace
@@ -101,8 +112,7 @@ Oracle::Seen Oracle::on_request(uint32_t server, uint32_t connection, const Head
     if (head.framing != request->framing ||
         (head.framing == Framing::Length && head.length != request->body_size)) {
         violate("request {} came with {} of {} and had {} of {}", request->id,
-                name_of(head.framing), head.length, name_of(request->framing),
-                request->body_size);
+                name_of(head.framing), head.length, name_of(request->framing), request->body_size);
     }
     check_fields(*request, head);
     check_repetition(*request);
@@ -147,7 +157,8 @@ void Oracle::check_repetition(const Request& request) const {
     if (request.attempts.size() >= attempts_max) {
         violate("request {} was sent {} times", request.id, request.attempts.size() + 1);
     }
-    // The first time it may be late: what was refused for its body, or for its time, was on its way.
+    // The first time it may be late: what was refused for its body, or for its time, was on its
+    // way.
     if (request.final_status != 0 && !request.attempts.empty()) {
         violate("request {} comes again although its client has the head of a response",
                 request.id);
@@ -158,8 +169,8 @@ void Oracle::check_repetition(const Request& request) const {
                     earlier.server);
         }
         if (!request.is_idempotent && (earlier.is_whole || earlier.body_read > 0)) {
-            violate("{} request {} comes again although server {} could act on it",
-                    request.method, request.id, earlier.server);
+            violate("{} request {} comes again although server {} could act on it", request.method,
+                    request.id, earlier.server);
         }
     }
 }
@@ -305,8 +316,8 @@ void Oracle::on_response_data(const Request& request, const Attempt* attempt, ui
 }
 
 void Oracle::on_response_end(Request& request, const Attempt* attempt, uint64_t size) {
-    const bool has_body = !request.is_to_head && request.final_status != 204 &&
-                          request.final_status != 304;
+    const bool has_body =
+        !request.is_to_head && request.final_status != 204 && request.final_status != 304;
     if (attempt != nullptr) {
         if (!attempt->is_sent_whole || (has_body && size != attempt->size)) {
             violate("the response to request {} looks complete with {} of {} bytes{}", request.id,

@@ -48,14 +48,14 @@ struct Attempt {
     // The response.
     int status = 0;  // 0: none was begun
     uint64_t size = 0;
-    size_t padding = 0;             // of its X-Padding
-    bool is_sent_whole = false;     // with the FIN that ends it, if it is one that FIN ends
-    bool is_broken = false;         // nothing to be taken for a response will come, or it is cut
-    bool is_junk = false;           // must not be passed on
-    bool is_lost = false;           // its connection ended
-    bool was_reset = false;         // … by RST: what was on its way may be lost
-    bool is_superseded = false;     // the request came again
-    uint64_t response_bytes = 0;    // given to the network
+    size_t padding = 0;           // of its X-Padding
+    bool is_sent_whole = false;   // with the FIN that ends it, if it is one that FIN ends
+    bool is_broken = false;       // nothing to be taken for a response will come, or it is cut
+    bool is_junk = false;         // must not be passed on
+    bool is_lost = false;         // its connection ended
+    bool was_reset = false;       // … by RST: what was on its way may be lost
+    bool is_superseded = false;   // the request came again
+    uint64_t response_bytes = 0;  // given to the network
     int interims = 0;
 };
 
@@ -77,9 +77,9 @@ struct Request {
     bool is_to_head = false;
     bool is_websocket = false;
     bool expects_continue = false;
-    int site = -1;            // whose servers may see it; -1: nobody's
-    int local_status = 0;     // what the front has to answer by itself; 0: forwards
-    std::string local_body;   // may be answered with 200 and this (http-01)
+    int site = -1;             // whose servers may see it; -1: nobody's
+    int local_status = 0;      // what the front has to answer by itself; 0: forwards
+    std::string local_body;    // may be answered with 200 and this (http-01)
     uint32_t routes_from = 0;  // the publication of routes when it was begun
     uint64_t begun_ms = 0;
     bool is_slow = false;  // its client is: may be given up for that

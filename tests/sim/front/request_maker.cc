@@ -51,8 +51,8 @@ void choose_method(Dice& dice, Request& request) {
         uint32_t with_body;  // per mille
     };
     static constexpr Choice choices[] = {
-        {"GET", 620, true, 15},  {"POST", 160, false, 950}, {"HEAD", 90, true, 0},
-        {"PUT", 70, true, 950},  {"DELETE", 25, true, 50},  {"OPTIONS", 20, true, 20},
+        {"GET", 620, true, 15},    {"POST", 160, false, 950}, {"HEAD", 90, true, 0},
+        {"PUT", 70, true, 950},    {"DELETE", 25, true, 50},  {"OPTIONS", 20, true, 20},
         {"PATCH", 15, false, 900},
     };
     uint64_t at = dice.below(1000);
@@ -76,9 +76,10 @@ void choose_method(Dice& dice, Request& request) {
 /// Fields that a server has to see, or must not.
 void add_fields(Dice& dice, const Request& request, std::string& head) {
     if (dice.chance(100)) {
-        head += "X-Forwarded-For: 203.0.113.66\r\nX-Forwarded-Proto: gopher\r\n"
-                "X-Real-IP: 203.0.113.66\r\nForwarded: for=203.0.113.66\r\n"
-                "X-Forwarded-Host: evil.test\r\nX-Forwarded-Scheme: x\r\n";
+        head +=
+            "X-Forwarded-For: 203.0.113.66\r\nX-Forwarded-Proto: gopher\r\n"
+            "X-Real-IP: 203.0.113.66\r\nForwarded: for=203.0.113.66\r\n"
+            "X-Forwarded-Host: evil.test\r\nX-Forwarded-Scheme: x\r\n";
     }
     if (dice.chance(100)) head += "Proxy: http://evil.test/\r\nX_Tag: false\r\n";
     if (dice.chance(60)) head += "TE: trailers\r\nKeep-Alive: timeout=5\r\n";
@@ -94,8 +95,8 @@ void add_framing(Dice& dice, Request& request, std::string& head) {
         head += (zeros ? "Content-Length: 000" : "Content-Length: ") +
                 std::to_string(request.body_size) + "\r\n";
     } else if (request.framing == Framing::Chunked) {
-        head += dice.chance(50) ? "Transfer-Encoding: cHuNkEd\r\n"
-                                : "Transfer-Encoding: chunked\r\n";
+        head +=
+            dice.chance(50) ? "Transfer-Encoding: cHuNkEd\r\n" : "Transfer-Encoding: chunked\r\n";
     }
     const bool may_expect = request.method != "GET" && request.minor > 0 &&
                             (request.framing == Framing::Chunked || request.body_size > 0);
@@ -172,7 +173,8 @@ Draft make_request(Scene& scene, Dice& dice, const ClientFacts& client, bool is_
     if (dice.chance(20)) {
         target = (client.is_tls ? "https://" : "http://") + opened.host + target;
     }
-    std::string head = opened.method + " " + target + (opened.minor == 0 ? " HTTP/1.0" : " HTTP/1.1") +
+    std::string head = opened.method + " " + target +
+                       (opened.minor == 0 ? " HTTP/1.0" : " HTTP/1.1") +
                        "\r\nHost: " + opened.host + "\r\n" + fields + "\r\n";
     return {&opened, std::move(head), closes};
 }

@@ -167,8 +167,7 @@ ServerConnection::Fault ServerConnection::choose_fault() {
 bool ServerConnection::begin_response() {
     Attempt& attempt = *seen_.attempt;
     const Request& request = *seen_.request;
-    const std::string mark =
-        fmt::format("X-Sim: {}.{}\r\n", request.id, request.attempts.size());
+    const std::string mark = fmt::format("X-Sim: {}.{}\r\n", request.id, request.attempts.size());
     if (attempt.is_superseded) {
         // The front has given this connection up: nobody hears us.
         end(true);
@@ -228,10 +227,10 @@ void ServerConnection::choose_body() {
     }
     const bool has_body = !request.is_to_head && status_ != 204 && status_ != 304 && status_ != 101;
     const uint64_t how = dice_.below(100);
-    framing_ = !has_body || status_ == 101  ? Framing::None
-               : how < 60                   ? Framing::Length
-               : how < 90 && minor_ > 0     ? Framing::Chunked
-                                            : Framing::UntilClose;
+    framing_ = !has_body || status_ == 101 ? Framing::None
+               : how < 60                  ? Framing::Length
+               : how < 90 && minor_ > 0    ? Framing::Chunked
+                                           : Framing::UntilClose;
     closes_ = framing_ == Framing::UntilClose || dice_.chance(60) || minor_ == 0;
     if (status_ == 101) closes_ = false;
     // Nobody can tell a body that ends with its connection from one that was cut there.
@@ -422,8 +421,8 @@ std::string ServerConnection::describe() const {
     return fmt::format("connection {} of server {}{}{}{}{}", number_, server_,
                        is_answering() ? fmt::format(" answers request {}", seen_.request->id)
                                       : std::string(" is idle"),
-                       is_read_ ? "" : ", has not all of the request", has_shut_ ? ", has sent FIN" : "",
-                       is_tunnel_ ? ", is a tunnel" : "");
+                       is_read_ ? "" : ", has not all of the request",
+                       has_shut_ ? ", has sent FIN" : "", is_tunnel_ ? ", is a tunnel" : "");
 }
 
 Server::Server(Scene& scene, uint32_t number, const net::Address& address, Dice dice,

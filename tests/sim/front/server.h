@@ -1,5 +1,6 @@
 // A simulated server and its connections. It reads requests strictly, holds them against what the
-// clients sent, and answers each as the dice say: well, or in one of the ways in which servers fail.
+// clients sent, and answers each as the dice say: well, or in one of the ways in which servers
+// fail.
 #pragma once
 
 #include <deque>
@@ -12,11 +13,11 @@ namespace sim::front {
 
 /// Which of the ways to fail a server has; all zero: none. Per mille of its requests.
 struct Manners {
-    uint32_t faults = 0;       // any of the faults of a response
-    uint32_t drops_idle = 0;   // of its acts while idle: ends a connection that it keeps alive
-    uint32_t resets = 0;       // of its acts
-    uint32_t slow = 0;         // waits before it answers
-    uint32_t early = 0;        // answers before it has the body
+    uint32_t faults = 0;      // any of the faults of a response
+    uint32_t drops_idle = 0;  // of its acts while idle: ends a connection that it keeps alive
+    uint32_t resets = 0;      // of its acts
+    uint32_t slow = 0;        // waits before it answers
+    uint32_t early = 0;       // answers before it has the body
 };
 
 class ServerConnection {
@@ -34,14 +35,14 @@ class ServerConnection {
   private:
     enum class Fault : uint8_t {
         None,
-        Junk,         // no response at all, but bytes
-        CutFin,       // ends in the middle
+        Junk,    // no response at all, but bytes
+        CutFin,  // ends in the middle
         CutReset,
-        Surplus,      // more than the response
-        Silent,       // never answers
-        Refuse,       // ends without a byte
+        Surplus,  // more than the response
+        Silent,   // never answers
+        Refuse,   // ends without a byte
         RefuseReset,
-        EndAfter,     // keeps alive, and does not
+        EndAfter,  // keeps alive, and does not
         ResetAfter,
     };
 
@@ -97,7 +98,7 @@ class ServerConnection {
     uint64_t tunnel_read_ = 0;
     std::string wire_;
     size_t wire_at_ = 0;
-    uint64_t wire_end_ = 0;              // bytes ever put there
+    uint64_t wire_end_ = 0;             // bytes ever put there
     uint64_t whole_at_ = ~uint64_t{0};  // where of them the response ends
     bool has_shut_ = false;
 };

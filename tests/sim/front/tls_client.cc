@@ -12,8 +12,8 @@
 // reaches contexts which exist already.
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
-/// OpenSSL's clock stands still: times are in certificates and tickets, and with them what is signed
-/// in a handshake, and so how long its signature is.
+/// OpenSSL's clock stands still: times are in certificates and tickets, and with them what is
+/// signed in a handshake, and so how long its signature is.
 extern "C" time_t time(time_t* out) noexcept {
     constexpr time_t now = 1'800'000'000;
     if (out != nullptr) *out = now;

@@ -143,9 +143,8 @@ bool World::are_all_idle() const {
 }
 
 bool World::are_good_done() const {
-    return std::all_of(clients_.begin(), clients_.end(), [](const auto& client) {
-        return !client->is_good() || client->is_idle();
-    });
+    return std::all_of(clients_.begin(), clients_.end(),
+                       [](const auto& client) { return !client->is_good() || client->is_idle(); });
 }
 
 // ---- What comes in between
@@ -256,8 +255,8 @@ void World::end() {
     trace_.note("world", 0, "ends", oracle_.counts.requests, oracle_.counts.answered);
     const KernelCounts& machine = kernel_->counts();
     oracle_.counts.kernel_faults = machine.overflown + machine.multishots_ended +
-                                   machine.cancels_late + machine.no_buffers +
-                                   machine.short_sends + machine.resets;
+                                   machine.cancels_late + machine.no_buffers + machine.short_sends +
+                                   machine.resets;
     // The last entries of a ring are submitted once: what is not taken then ends with the process.
     faults_.short_submits = 0;
     kernel_->set_faults(faults_);

@@ -77,8 +77,8 @@ World::World(uint64_t seed, bool is_printed)
     if (climate != Climate::Storm) faults_ = harmless(faults_);
     kernel_ = std::make_unique<Kernel>(dice_.fork(), faults_);
     advance(1);
-    scene_ = std::make_unique<Scene>(Scene{*kernel_, oracle_, climate, {}, {}, {}, 0, 0, {}, {},
-                                           false});
+    scene_ =
+        std::make_unique<Scene>(Scene{*kernel_, oracle_, climate, {}, {}, {}, 0, 0, {}, {}, false});
     oracle_.excuses.bad_servers = climate != Climate::Calm;
     oracle_.excuses.kernel = climate == Climate::Storm;
     choose_limits();
@@ -106,9 +106,9 @@ void World::choose_limits() {
     limits_.backend_idle_max = dice_.chance(300) ? between(dice_, 0, 4) : 64;
     scene_->request_body_max = limits_.request_body_max;
     scene_->idle_ms = limits_.idle_ms;
-    oracle_.excuses.times_out_ms = std::min({limits_.head_ms, limits_.body_ms, limits_.handshake_ms,
-                                             limits_.backend_connect_ms,
-                                             limits_.backend_response_ms});
+    oracle_.excuses.times_out_ms =
+        std::min({limits_.head_ms, limits_.body_ms, limits_.handshake_ms,
+                  limits_.backend_connect_ms, limits_.backend_response_ms});
 }
 
 void World::make_servers() {
@@ -176,9 +176,8 @@ void World::publish_certificates() {
         auto set = std::make_shared<tls::CertificateSet>();
         set->certificates.push_back(certificate_of(which, dice_.below(2)));
         set->staples.push_back(nullptr);
-        snapshots_.tls.certificates.update([&](const tls::CertificateIndex& index) {
-            return index.with(names[which], set);
-        });
+        snapshots_.tls.certificates.update(
+            [&](const tls::CertificateIndex& index) { return index.with(names[which], set); });
     }
     trace_.note("world", 0, "publishes certificates");
 }

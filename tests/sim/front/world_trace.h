@@ -1,5 +1,5 @@
-// What happened in a world, as one number: a world that is lived again has the same. Printed line by
-// line if somebody wants to read it.
+// What happened in a world, as one number: a world that is lived again has the same. Printed line
+// by line if somebody wants to read it.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,9 @@ class Trace {
         hash_ ^= hash_ >> 29;
     }
     void print(const char* who, uint64_t number, const char* what, uint64_t a, uint64_t b) const {
-        std::printf("%8llu ms  %-7s %4llu  %s %llu %llu\n", static_cast<unsigned long long>(now_ms_),
-                    who, static_cast<unsigned long long>(number), what,
+        std::printf("%8llu ms  %-7s %4llu  %s %llu %llu\n",
+                    static_cast<unsigned long long>(now_ms_), who,
+                    static_cast<unsigned long long>(number), what,
                     static_cast<unsigned long long>(a), static_cast<unsigned long long>(b));
         // An abort must not lose what led to it.
         (void)std::fflush(stdout);
