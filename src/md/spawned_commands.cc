@@ -146,8 +146,7 @@ class Process {
   public:
     Process(const Command& command, pid_t pid, base::UniqueFd pidfd, base::UniqueFd pipe, int stop,
             base::Duration grace)
-        : command_(command),
-          pid_(pid),
+        : pid_(pid),
           pidfd_(std::move(pidfd)),
           pipe_(std::move(pipe)),
           stop_(stop),
@@ -216,7 +215,6 @@ class Process {
         }
     }
 
-    const Command& command_;
     const pid_t pid_;
     base::UniqueFd pidfd_;
     base::UniqueFd pipe_;  // closed at its end
