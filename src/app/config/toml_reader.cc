@@ -130,7 +130,8 @@ uint32_t first_definition(std::string_view text, uint32_t second) {
 }
 
 std::string explain(const toml::parse_error& error, std::string_view text) {
-    std::string what(error.description());
+    // It may quote any byte of the file, a line break among them.
+    std::string what = base::escape_for_log(error.description());
     // "Error while parsing key-value pair: cannot …" is the parser's view; people want the rest.
     if (const size_t colon = what.find(": ");
         what.starts_with("Error while") && colon != std::string::npos) {

@@ -116,6 +116,7 @@ TEST_CASE("what is no TOML is told with its line and the rule") {
         {"bare word", "[server]\nuser = x\n", "text stands in quotes"},
         {"not UTF-8", "[server]\nuser = \"\xff\"\n", "is not UTF-8"},
         {"unclosed table", "[server\nworkers = 1\n", "is not valid TOML: expected ']'"},
+        {"line ends in a word", "[site]\nmanaged = t\n", "expected 'true', saw 't\\x0a'"},
         {"deep nesting", "x = " + std::string(10'000, '['), "nested"},
         {"deep tables", "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r.s = 1", "nested deeper than"},
     });
