@@ -325,7 +325,7 @@ std::optional<std::vector<std::string>> certificate_authority(const Node& node, 
     for (const auto& [text, place] : *items) {
         const auto known = std::find_if(
             std::begin(md::known_cas), std::end(md::known_cas),
-            [&text = text](const md::KnownCa& ca) { return base::iequals(ca.name, text); });
+            [&name = text](const md::KnownCa& ca) { return base::iequals(ca.name, name); });
         if (known != std::end(md::known_cas)) {
             urls.emplace_back(known->url);
             continue;
