@@ -26,6 +26,7 @@ def slow_answer(may_end):
     return script
 
 
+@pytest.mark.threads
 @pytest.mark.core
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_in_flight_is_finished_before_the_end(front, backend, number):
@@ -52,6 +53,7 @@ def test_a_request_in_flight_is_finished_before_the_end(front, backend, number):
     assert front.process.wait() == 0
 
 
+@pytest.mark.threads
 @pytest.mark.core
 def test_a_second_sigterm_ends_at_once(front, backend):
     backend.script = slow_answer(threading.Event())
@@ -72,6 +74,7 @@ def test_a_second_sigterm_ends_at_once(front, backend):
         connection.close()
 
 
+@pytest.mark.threads
 def test_the_drain_timeout_cuts_what_does_not_end(mdfront, site, backend):
     may_end = threading.Event()
     backend.script = slow_answer(may_end)
@@ -97,6 +100,7 @@ def test_deadlines_count_from_now_after_a_time_without_events(mdfront, site, bac
         assert get().status == 200
 
 
+@pytest.mark.threads
 @pytest.mark.core
 def test_usr1_opens_the_access_log_anew(front):
     front.get("/one")
@@ -124,6 +128,7 @@ def test_hup_with_a_mistake_changes_nothing(front, authority):
     assert front.get().status == 200
 
 
+@pytest.mark.threads
 @pytest.mark.core
 def test_hup_puts_new_sites_and_backends_in_place_and_old_requests_end_well(
         front, backend, raw_backend, site):

@@ -104,6 +104,7 @@ def waits_for_its_staple(front):
 
 
 @pytest.mark.core
+@pytest.mark.threads
 def test_a_must_staple_certificate_goes_live_only_with_its_staple(acme, backend, responder):
     """Debian's Pebble ignores the request for the TLS feature extension (RFC 7633)."""
     responder.down()

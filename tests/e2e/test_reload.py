@@ -52,6 +52,7 @@ def domains(front):
     return [domain["name"] for domain in front.status().get("managed-domains", [])]
 
 
+@pytest.mark.threads
 @pytest.mark.core
 def test_a_domain_that_is_added_gets_its_certificate_while_others_are_served(acme, apache):
     httpd = apache()
@@ -69,6 +70,7 @@ def test_a_domain_that_is_added_gets_its_certificate_while_others_are_served(acm
     assert ca.orders() == 2
 
 
+@pytest.mark.threads
 @pytest.mark.core
 def test_a_domain_that_is_removed_is_served_no_more_and_its_files_stay(acme, backend):
     sites = [managed(backend, "one.test"), managed(backend, "two.test")]
@@ -90,6 +92,7 @@ def test_a_domain_that_is_removed_is_served_no_more_and_its_files_stay(acme, bac
     assert ca.orders() == 2
 
 
+@pytest.mark.threads
 @pytest.mark.core
 def test_names_that_change_get_a_new_certificate_and_lose_no_request(acme, apache):
     httpd = apache()

@@ -17,6 +17,7 @@ BULK = 1024 * MIB if os.environ.get("MDFRONT_BULK") else 256 * MIB
 RSS_MAX = 64 * MIB
 
 
+@pytest.mark.threads
 @pytest.mark.core
 def test_get_head_and_post_reach_apache(mdfront, site, apache, authority):
     httpd = apache()
@@ -469,12 +470,14 @@ def test_request_bodies_above_the_limit_get_413(mdfront, site, backend):
         assert client.read_response().status == 413
 
 
+@pytest.mark.threads
 def test_all_workers_serve(mdfront, site, backend):
     front = mdfront([site(backend)], server={"workers": 3})
     for _ in range(30):
         assert front.get().status == 200
 
 
+@pytest.mark.threads
 @pytest.mark.core
 def test_many_requests_at_once_get_each_its_own_answer(mdfront, site, raw_backend):
     def script(connection):

@@ -139,6 +139,7 @@ def test_handshakes_with_a_slow_key_do_not_delay_other_sites(start, started):
     assert max(times) < storm.duration / 4, f"{max(times):.3f} of {storm.duration:.3f} s"
 
 
+@pytest.mark.threads
 @pytest.mark.core
 def test_every_client_of_a_storm_is_answered(start, started, backend):
     front = start(server={"workers": 2})
@@ -149,6 +150,7 @@ def test_every_client_of_a_storm_is_answered(start, started, backend):
     assert counters(front)["handshakes_failed"] == 0
 
 
+@pytest.mark.threads
 @pytest.mark.core
 def test_clients_that_go_away_in_the_middle_leave_nothing_behind(start, started):
     front = start()
@@ -171,6 +173,7 @@ def test_clients_that_go_away_in_the_middle_leave_nothing_behind(start, started)
     wait_until(lambda: counters(front)["handshakes_full"] == 4, "so are those who stayed")
 
 
+@pytest.mark.threads
 @pytest.mark.core
 def test_a_handshake_that_waits_too_long_is_closed_at_its_deadline(start, started):
     front = start(limits={"handshake_timeout": "300ms"})
@@ -196,6 +199,7 @@ def test_what_a_client_sends_ahead_waits_for_its_turn(start):
     assert client.answer.startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.threads
 @pytest.mark.core
 def test_sigterm_in_a_storm_finishes_what_was_accepted(start, started):
     front = start(server={"drain_timeout": "30s"})
@@ -210,6 +214,7 @@ def test_sigterm_in_a_storm_finishes_what_was_accepted(start, started):
     assert [client.answer[:12] for client in storm.clients] == [b"HTTP/1.1 200"] * DEPTH
 
 
+@pytest.mark.threads
 @pytest.mark.core
 @pytest.mark.parametrize("signals", [1, 2])
 def test_sigterm_in_a_storm_ends_in_time(start, started, signals):

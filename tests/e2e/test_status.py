@@ -26,6 +26,7 @@ def test_the_page_names_every_managed_domain_and_its_state(acme, backend):
         assert name in page.body.decode()
 
 
+@pytest.mark.threads
 def test_status_json_has_domains_and_traffic(acme, backend):
     _, front = acme([managed(backend, "one.test")], pebble={"start": False})
     answer = front.get_admin("/status.json")

@@ -10,6 +10,7 @@ from harness.load import Load
 from harness.waiting import wait_until
 
 
+@pytest.mark.threads
 @pytest.mark.core
 def test_twenty_swaps_of_a_static_certificate_under_load_lose_no_request(
         mdfront, site, apache, authority):
@@ -33,6 +34,7 @@ def test_twenty_swaps_of_a_static_certificate_under_load_lose_no_request(
     assert len(load.serials) >= 20
 
 
+@pytest.mark.threads
 def test_a_benchmark_tool_sees_no_error_while_certificates_are_swapped(
         mdfront, site, apache, authority):
     first = authority.issue("example.test", label="swapped2")
