@@ -99,7 +99,7 @@ void ClientConnection::read_session() {
             return;
         }
         // A handshake has much to say; later it is an alert or a new key, and rare.
-        if (state_ == State::Handshaking && !make_room(1)) return;
+        if (state_ == State::Handshaking && !make_room(1, net::Purpose::Control)) return;
         size_t produced = 0;
         const tls::Session::Read read =
             session_->read(worker_.plaintext, out_ ? out_.room() : std::span<uint8_t>(), produced);
@@ -113,7 +113,7 @@ void ClientConnection::read_session() {
             case tls::Session::State::Ok:
                 break;
             case tls::Session::State::NeedOutput:
-                if (push_out() == Flow::Gone || !make_room(1)) return;
+                if (push_out() == Flow::Gone || !make_room(1, net::Purpose::Control)) return;
                 break;
             case tls::Session::State::NeedInput:
                 // A ticket that comes with the first request travels with its response.
@@ -275,7 +275,7 @@ Flow ClientConnection::append(std::span<const uint8_t> bytes) {
     if (state_ == State::Over) return Flow::Gone;
     if (!session_) {
         while (!bytes.empty()) {
-            if (!make_room(1)) return Flow::Gone;
+            if (!make_room(1, net::Purpose::Data)) return Flow::Gone;
             const size_t size = std::min(bytes.size(), out_.room().size());
             std::memcpy(out_.room().data(), bytes.data(), size);
             out_.filled(size);
@@ -329,9 +329,9 @@ size_t ClientConnection::room() const {
     return output_bytes_max - unsent;
 }
 
-bool ClientConnection::make_room(size_t bytes) {
+bool ClientConnection::make_room(size_t bytes, net::Purpose purpose) {
     if (out_ && out_.room().size() < bytes && push_out() == Flow::Gone) return false;
-    if (!out_) out_ = worker_.loop.chunks().take();
+    if (!out_) out_ = worker_.loop.chunks().take(purpose);
     if (out_) return true;
     worker_.counters.memory_aborts++;
     abort();
@@ -340,7 +340,9 @@ bool ClientConnection::make_room(size_t bytes) {
 
 /// Needs handshake_done().
 Flow ClientConnection::seal(std::span<const uint8_t> plaintext) {
-    if (!make_room(plaintext.size() + tls::Session::overhead_max)) return Flow::Gone;
+    if (!make_room(plaintext.size() + tls::Session::overhead_max, net::Purpose::Data)) {
+        return Flow::Gone;
+    }
     const size_t size = session_->write(plaintext, out_.room());
     if (size == 0) {
         abort();
@@ -404,7 +406,7 @@ void ClientConnection::shed() {
 void ClientConnection::finish() {
     if (flush() == Flow::Gone) return;
     if (session_ && session_->handshake_done()) {
-        if (!make_room(tls::Session::overhead_max)) return;
+        if (!make_room(tls::Session::overhead_max, net::Purpose::Control)) return;
         out_.filled(session_->close(out_.room()));
         if (push_out() == Flow::Gone) return;
     }

@@ -103,7 +103,7 @@ class ClientConnection final : public net::StreamHandler,
 
     // Sending.
     /// A chunk to be sent, with room for so many bytes; false, and aborted: there is no memory.
-    bool make_room(size_t bytes);
+    bool make_room(size_t bytes, net::Purpose purpose);
     Flow seal(std::span<const uint8_t> plaintext);
     Flow push_out();
     void watch_output();

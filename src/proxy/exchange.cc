@@ -62,7 +62,7 @@ bool Exchange::start(ResponseSink& sink, const RequestHead& head, const ForwardI
     progress_.reset();
     partial_.clear();
 
-    out_ = worker_.loop.chunks().take();
+    out_ = worker_.loop.chunks().take(net::Purpose::Control);
     if (!out_) return false;
     connection_ = lease(false);
     if (connection_ == nullptr) {
