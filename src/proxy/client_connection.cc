@@ -72,6 +72,7 @@ void ClientConnection::on_data(std::span<uint8_t> bytes) noexcept {
     const base::Reentry::Entered entered(reentry_);
     if (state_ == State::Over || input_over_) return;
     worker_.counters.bytes_in += bytes.size();
+    has_spoken_ = true;
     if (!session_) {
         deliver(bytes);
         block_if_full();
@@ -135,8 +136,20 @@ void ClientConnection::read_session() {
 
 /// The session has failed, in its handshake or later: what it has to say, an alert, is the last.
 void ClientConnection::session_failed() {
-    base::log_debug("tls", address_, "{}", session_->error());
+    if (session_->handshake_done()) {
+        base::log_debug("tls", address_, "{}", session_->error());
+    } else {
+        log_failed_handshake(session_->failure(), session_->error());
+    }
     if (push_out() == Flow::Go) part();
+}
+
+void ClientConnection::log_failed_handshake(tls::Failure failure, std::string_view what) {
+    const auto line =
+        worker_.failed_handshakes.next(static_cast<size_t>(failure), worker_.loop.now_ms());
+    if (!line) return;
+    base::log_info("tls", address_, "handshake failed ({}): {}{}", tls::label(failure), what,
+                   line.left_out());
 }
 
 void ClientConnection::lend_session() {
@@ -147,7 +160,8 @@ void ClientConnection::lend_session() {
         *session_, [this] { worker_.loop.mailbox().post([this] { take_session_back(); }); });
     if (taken) return;
     lent_ = false;
-    base::log_debug("tls", address_, "too many handshakes with slow keys wait");
+    session_->give_up(tls::Failure::Overload);
+    log_failed_handshake(tls::Failure::Overload, "too many handshakes with slow keys wait");
     close_now();
 }
 
@@ -208,7 +222,10 @@ void ClientConnection::block_if_full() {
 /// close_notify or FIN: the client sends no more. What waits is still used when its time comes.
 void ClientConnection::input_ended() {
     input_over_ = true;
-    if (state_ == State::Handshaking) return close_now();
+    if (state_ == State::Handshaking) {
+        if (has_spoken_) log_failed_handshake(tls::Failure::GivenUp, "the client left");
+        return close_now();
+    }
     protocol_->on_end(waiting());
 }
 
@@ -446,6 +463,9 @@ void ClientConnection::settle() {
 
 void ClientConnection::on_closed(base::Error) noexcept {
     reentry_.check_outside();
+    if (state_ == State::Handshaking && has_spoken_) {
+        log_failed_handshake(tls::Failure::GivenUp, "the client left");
+    }
     if (state_ != State::Over) move_to(State::Over);
     settle();
     deadline_.disarm();
@@ -467,7 +487,12 @@ void ClientConnection::drain() {
 void ClientConnection::on_deadline(void* self) noexcept {
     auto& connection = *static_cast<ClientConnection*>(self);
     const base::Reentry::Entered entered(connection.reentry_);
-    if (connection.state_ == State::Handshaking) connection.close_now();
+    if (connection.state_ == State::Handshaking) {
+        // A lent session is the pool's: it counts as given up when it comes back.
+        if (!connection.lent_) connection.session_->give_up(tls::Failure::TimedOut);
+        connection.log_failed_handshake(tls::Failure::TimedOut, "not done in time");
+        connection.close_now();
+    }
     if (connection.state_ == State::Open) connection.protocol_->on_deadline();
     connection.settle();
 }

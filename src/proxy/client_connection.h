@@ -94,6 +94,8 @@ class ClientConnection final : public net::StreamHandler,
     void take_session_back();
     void handshake_done();
     void session_failed();
+    /// Says so in the log, now and then.
+    void log_failed_handshake(tls::Failure failure, std::string_view what);
     void deliver(std::span<const uint8_t> bytes);
     void use_pending();
     void block_if_full();
@@ -128,6 +130,7 @@ class ClientConnection final : public net::StreamHandler,
     State state_ = State::Handshaking;
     bool is_unix_;
     bool bulk_ = false;
+    bool has_spoken_ = false;  // bytes came
     bool run_wanted_ = false;  // run_deferred() is on its way
     bool turn_wanted_ = false;
     bool leaving_ = false;

@@ -383,7 +383,13 @@ void Http1Connection::respond_error(int status, bool close) {
 }
 
 void Http1Connection::refuse(int status, const char* reason) {
-    base::log_info("proxy", client_.address(), "request refused with {}: {}", status, reason);
+    // The statuses that we refuse with differ in this.
+    const auto line = worker_.refused_requests.next(
+        static_cast<size_t>(status) % base::LogSampler::keys_max, worker_.loop.now_ms());
+    if (line) {
+        base::log_info("proxy", client_.address(), "request refused with {}: {}{}", status, reason,
+                       line.left_out());
+    }
     if (state_ == State::Head) {
         minor_ = 1;
         is_head_ = false;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/log_sampler.h"
 #include "proxy/access_log.h"
 #include "proxy/balancer.h"
 #include "proxy/head.h"
@@ -39,6 +40,9 @@ struct WorkerContext {
     AccessLog access_log;
     Counters counters;
     bool draining = false;
+    // What strangers can cause at will is logged now and then, by kind, with how much was left out.
+    base::LogSampler failed_handshakes{5};  // by tls::Failure
+    base::LogSampler refused_requests{5};   // by status
 
     // Scratch that is only used within one call from the loop, which nothing re-enters: heads are
     // large and would cost each idle connection 6 KiB.

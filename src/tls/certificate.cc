@@ -67,6 +67,10 @@ class ChainTable {
         }
         const std::shared_ptr<X509> x509(decode_x509(der, nullptr));
         if (!x509) return {};
+        // OpenSSL fills in what it remembers of the extensions at the first question. Threads share
+        // this object: it is whole before another one sees it.
+        (void)X509_check_purpose(x509.get(), -1, 0);
+        ERR_clear_error();
         if (table_.size() >= sweep_at_) {
             std::erase_if(table_, [](const auto& entry) { return entry.second.der.expired(); });
             sweep_at_ = std::max<size_t>(64, table_.size() * 2);

@@ -1,5 +1,6 @@
 #include "net_world.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "machine.h"
@@ -104,7 +105,7 @@ void FrontActor::on_data(std::span<uint8_t> bytes) noexcept {
     Conversation& c = *conversation_;
     std::vector<uint8_t> expected(bytes.size());
     fill_sequence(c.id, false, c.front_received, expected);
-    must(std::memcmp(expected.data(), bytes.data(), bytes.size()) == 0,
+    must(std::ranges::equal(expected, bytes),
          "the front received other bytes than its peer sent", c.id);
     std::memset(bytes.data(), 0xee, bytes.size());  // stream.h says that we may
     c.front_received += bytes.size();
@@ -128,7 +129,7 @@ void FrontActor::recognise(std::span<const uint8_t> bytes) {
     const size_t rest = bytes.size() - size;
     std::vector<uint8_t> expected(rest);
     fill_sequence(id, false, head_.size(), expected);
-    must(std::memcmp(expected.data(), bytes.data() + size, rest) == 0,
+    must(std::ranges::equal(expected, bytes.subspan(size)),
          "the front received other bytes than its peer sent", id);
     conversation_->front_received = head_.size() + rest;
 }

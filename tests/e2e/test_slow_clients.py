@@ -1,0 +1,80 @@
+"""Clients that do not take what they asked for, and strangers who fail at the door: what they cost
+the others, and what the log says of them."""
+import socket
+import threading
+import time
+
+import pytest
+
+from harness.http1 import Client
+from harness.waiting import wait_until
+
+
+class Stream:
+    """A script: /endless is answered for as long as somebody takes it, all else with "ok"."""
+
+    def __init__(self):
+        self.was_cut = threading.Event()
+
+    def __call__(self, connection):
+        if connection.read_request().target != "/endless":
+            connection.answer(fields=[("Connection", "close")])
+            return
+        try:
+            connection.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+            for _ in range(10_000):
+                connection.send(bytes(100_000))
+        except OSError:
+            self.was_cut.set()
+
+
+def read_nothing(front):
+    """A client that asks for /endless and leaves it at that."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", front.http))
+    client.sendall(b"GET /endless HTTP/1.1\r\nHost: example.test\r\n\r\n")
+    return client
+
+
+def test_a_client_that_takes_nothing_is_cut_and_its_backend_let_go(mdfront, site, backend):
+    backend.script = stream = Stream()
+    front = mdfront([site(backend)], limits={"response_rate_min": "1MiB"})
+    at = time.monotonic()
+    with read_nothing(front) as client:
+        assert stream.was_cut.wait(30)
+        assert time.monotonic() - at > 8  # 10 s, and what is queued at that rate
+        with pytest.raises(ConnectionResetError):  # never an end that looks complete
+            while client.recv(1_000_000):
+                pass
+
+
+def test_clients_that_take_nothing_do_not_stop_the_others(mdfront, site, backend):
+    backend.script = Stream()
+    front = mdfront([site(backend)], server={"workers": 1})
+    readers = [read_nothing(front) for _ in range(300)]
+    for _ in range(50):
+        assert front.get().status == 200
+    for client in readers:
+        client.close()
+    assert front.get().status == 200
+
+
+def test_tl_30_handshakes_that_fail_are_told_of_now_and_then(front):
+    for _ in range(200):
+        with Client(("127.0.0.1", front.https)) as client:
+            client.send(b"GET / HTTP/1.1\r\n\r\n")
+            client.read_to_end()
+    wait_until(lambda: "handshake failed (not_tls)" in front.log, "the log tells of it")
+    lines = [line for line in front.log.splitlines() if "handshake failed" in line]
+    assert len(lines) <= 20  # five for each worker, and some more after 10 s
+    assert " 127.0.0.1: " in lines[0]
+
+
+def test_refused_requests_are_told_of_now_and_then(front):
+    for _ in range(200):
+        with front.connect_plain() as client:
+            client.send(b"GET / HTTP/1.1\r\nHost : example.test\r\n\r\n")
+            client.read_to_end()
+    wait_until(lambda: "request refused with 400" in front.log, "the log tells of it")
+    assert len([line for line in front.log.splitlines() if "request refused" in line]) <= 20
