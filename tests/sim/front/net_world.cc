@@ -105,8 +105,8 @@ void FrontActor::on_data(std::span<uint8_t> bytes) noexcept {
     Conversation& c = *conversation_;
     std::vector<uint8_t> expected(bytes.size());
     fill_sequence(c.id, false, c.front_received, expected);
-    must(std::ranges::equal(expected, bytes),
-         "the front received other bytes than its peer sent", c.id);
+    must(std::ranges::equal(expected, bytes), "the front received other bytes than its peer sent",
+         c.id);
     std::memset(bytes.data(), 0xee, bytes.size());  // stream.h says that we may
     c.front_received += bytes.size();
     must(c.front_received <= c.peer_sent, "the front received more than its peer sent", c.id);
