@@ -1,7 +1,7 @@
 #include "net/kernel.h"
 
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -18,6 +18,14 @@ Address address_of(int fd) {
     socklen_t length = sizeof storage;
     if (ask(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return {};
     return Address::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length);
+}
+
+/// All zero if it is no TCP.
+tcp_info tcp_info_of(int fd) {
+    tcp_info info{};
+    socklen_t length = sizeof info;
+    if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return {};
+    return info;
 }
 
 }  // namespace
@@ -56,6 +64,17 @@ Address peer_of(int fd) {
 
 Address local_of(int fd) {
     return address_of<::getsockname>(fd);
+}
+
+int64_t acknowledged(int fd) {
+    const tcp_info info = tcp_info_of(fd);
+    return info.tcpi_state == 0 ? -1 : static_cast<int64_t>(info.tcpi_bytes_acked);
+}
+
+bool is_broken(int fd) {
+    // TCP_CLOSE of <netinet/tcp.h>, which knows a tcp_info without tcpi_bytes_acked.
+    constexpr auto closed = 7;
+    return tcp_info_of(fd).tcpi_state == closed;
 }
 
 void shut_write(int fd) {

@@ -25,6 +25,11 @@ bool is_listening(int fd);
 Address peer_of(int fd);
 Address local_of(int fd);
 
+/// Bytes that the peer's kernel has acknowledged; -1 if nobody counts them (Unix sockets).
+int64_t acknowledged(int fd);
+/// RST came, or the connection timed out, as a receive would tell. False for Unix sockets.
+bool is_broken(int fd);
+
 /// FIN: what was written before goes out first. Fails if the connection is gone, which the receive
 /// tells as well.
 void shut_write(int fd);

@@ -12,8 +12,6 @@ namespace net {
 
 namespace {
 
-/// How long finish() tries to get rid of what is queued when the peer does not read.
-constexpr uint64_t flush_timeout_ms = 30'000;
 /// How long finish() reads on after its FIN.
 constexpr uint64_t linger_timeout_ms = 2'000;
 /// And for so many bytes: enough for what was on its way, not for an upload that nobody wants
@@ -416,7 +414,7 @@ void Stream::queue_empty() {
     loop_.timers_.arm(waiting().timer, linger_timeout_ms);
 }
 
-void Stream::finish() {
+void Stream::finish(uint64_t flush_ms) {
     if (state_ > State::Open) return;
     if (state_ == State::Connecting || broken_) return close();
     state_ = State::Draining;
@@ -427,7 +425,7 @@ void Stream::finish() {
     if (outgoing_ == nullptr) {
         queue_empty();
     } else {
-        loop_.timers_.arm(waiting().timer, flush_timeout_ms);
+        loop_.timers_.arm(waiting().timer, flush_ms);
     }
     arm_receive();
 }
@@ -442,6 +440,14 @@ void Stream::stop_draining() {
 void Stream::close() {
     if (state_ == State::Closing) return;
     begin_close({});
+}
+
+int64_t Stream::acknowledged() const {
+    return fd_ < 0 ? -1 : kernel::acknowledged(fd_);
+}
+
+bool Stream::is_broken() const {
+    return fd_ < 0 || kernel::is_broken(fd_);
 }
 
 void Stream::abort() {

@@ -92,10 +92,10 @@ class Stream {
 
     /// Sends what is queued, then FIN; the other direction stays open (half-close).
     void shutdown_write();
-    /// Closes in order: sends what is queued, then FIN, reads and discards until the peer closes or
-    /// 2 s have passed, so that the peer can read our last bytes even if it was still sending.
-    /// on_data() is not called any more.
-    void finish();
+    /// Closes in order: sends what is queued, for `flush_ms` at most, then FIN, reads and discards
+    /// until the peer closes or 2 s have passed, so that the peer can read our last bytes even if
+    /// it was still sending. on_data() is not called any more.
+    void finish(uint64_t flush_ms = 30'000);
     /// Closes now; what is queued is lost. Synchronous shutdown, then on_closed() from the loop.
     void close();
     /// As close(), and the peer sees RST: for messages that broke off and must not look complete.
@@ -103,6 +103,10 @@ class Stream {
 
     /// The peer, asked from the kernel; an empty address if it is gone.
     Address peer() const;
+    /// Bytes that the peer's kernel has acknowledged; -1 if nobody counts them. A system call.
+    int64_t acknowledged() const;
+    /// The connection has broken (TCP). While paused() nothing else tells; a system call.
+    bool is_broken() const;
     /// Our end.
     Address local() const;
     EventLoop& loop() const { return loop_; }

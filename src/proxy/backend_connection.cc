@@ -59,7 +59,16 @@ void BackendConnection::end_lease() {
 
 void BackendConnection::release() {
     end_lease();
-    close();
+    if (state_ == State::Closing) return;
+    move_to(State::Closing);
+    stream_->abort();
+}
+
+void BackendConnection::finish() {
+    end_lease();
+    if (state_ == State::Closing) return;
+    move_to(State::Closing);
+    stream_->finish();
 }
 
 void BackendConnection::close() {
@@ -72,8 +81,11 @@ void BackendConnection::settle(const Lease& lease) {
     switch (lease.kind) {
         case Lease::Kind::Keep:
             return;
-        case Lease::Kind::Close:
+        case Lease::Kind::Abort:
             return release();
+        case Lease::Kind::Close:
+            end_lease();
+            return close();
         case Lease::Kind::Pool:
             break;
     }
@@ -94,6 +106,20 @@ void BackendConnection::set_room(size_t room) {
     stream_->resume();
 }
 
+void BackendConnection::send(net::Chunk chunk) {
+    if (stream_->unsent() == 0) waits_since_ms_ = pool_.loop().now_ms();
+    stream_->send(std::move(chunk));
+}
+
+Waiting BackendConnection::waiting() const {
+    return {stream_->unsent(), waits_since_ms_};
+}
+
+bool BackendConnection::takes_more() {
+    const int64_t before = std::exchange(acknowledged_, stream_->acknowledged());
+    return acknowledged_ > before;
+}
+
 size_t BackendConnection::send_room() const {
     if (stream_->queued() > 1) return 0;  // however small they are
     return send_bytes_max - stream_->unsent();
@@ -105,6 +131,7 @@ void BackendConnection::on_connected() noexcept {
     move_to(State::Leased);
     connected_ = true;
     pool_.note_answer();
+    if (user_ != nullptr) user_->on_backend_connected();
 }
 
 void BackendConnection::on_data(std::span<uint8_t> bytes) noexcept {
@@ -125,6 +152,7 @@ void BackendConnection::on_end() noexcept {
 
 void BackendConnection::on_writable() noexcept {
     const base::Reentry::Entered entered(reentry_);
+    waits_since_ms_ = pool_.loop().now_ms();
     if (user_ != nullptr) user_->on_backend_writable();
 }
 

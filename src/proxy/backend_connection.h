@@ -9,6 +9,7 @@
 
 #include "base/reentry.h"
 #include "net/event_loop.h"
+#include "proxy/flow.h"
 
 namespace proxy {
 
@@ -19,7 +20,8 @@ struct [[nodiscard]] Lease {
     enum class Kind : uint8_t {
         Keep,   ///< it goes on
         Pool,   ///< it is over, and both messages ended cleanly: the connection may be used again
-        Close,  ///< it is over, and so is the connection
+        Close,  ///< it is over, and so is the connection: FIN
+        Abort,  ///< it is over in the middle: RST, see BackendConnection::release()
     };
     Kind kind = Kind::Keep;
     uint64_t idle_until_ms = 0;  ///< Pool: until then (loop time)
@@ -27,6 +29,7 @@ struct [[nodiscard]] Lease {
     static Lease keep() { return {}; }
     static Lease pool(uint64_t idle_until_ms) { return {Kind::Pool, idle_until_ms}; }
     static Lease close() { return {Kind::Close, 0}; }
+    static Lease abort() { return {Kind::Abort, 0}; }
 };
 
 /// Who leases a backend connection: an exchange. All of these come from the loop, none from inside
@@ -37,6 +40,8 @@ class BackendUser {
     virtual Lease on_backend_data(std::span<uint8_t> bytes) noexcept = 0;
     /// FIN: no more data.
     virtual Lease on_backend_end() noexcept = 0;
+    /// The server has taken the connection.
+    virtual void on_backend_connected() noexcept = 0;
     virtual void on_backend_writable() noexcept = 0;
     /// The connection is gone; the lease ended with it.
     virtual void on_backend_closed(base::Error error) noexcept = 0;
@@ -53,13 +58,20 @@ class BackendConnection final : public net::StreamHandler {
     /// From Connecting or Idle; until `user` says otherwise, calls release(), or hears
     /// on_backend_closed().
     void lease_to(BackendUser& user);
-    /// Its user gives up in the middle, between events: the connection closes.
+    /// Its user gives up in the middle, between events: the connection is reset. FIN would look
+    /// like the end of a request, and leave a port in TIME_WAIT for each client that goes away.
     void release();
+    /// The lease ends between events; what was sent arrives, then FIN.
+    void finish();
 
     // For its user.
 
     /// Bytes to the server; dropped if the connection broke, of which on_backend_closed() tells.
-    void send(net::Chunk chunk) { stream_->send(std::move(chunk)); }
+    void send(net::Chunk chunk);
+    Waiting waiting() const;
+    /// Whether the server's kernel has acknowledged more since the last time that this was asked: a
+    /// send that has not ended says nothing. A system call.
+    bool takes_more();
     /// The next bytes come when there is room for them: `room` says how many can be taken, 0 none
     /// until this is called again. A receive brings at most net::large_buffer_bytes, or
     /// net::bulk_buffer_bytes where there is room for so many and the server fills its buffers.
@@ -98,6 +110,8 @@ class BackendConnection final : public net::StreamHandler {
     bool reused_ = false;
     bool fills_buffers_ = false;  // the last receive brought all that it could
     uint64_t idle_until_ms_ = 0;
+    int64_t acknowledged_ = 0;
+    uint64_t waits_since_ms_ = 0;  // of what was sent last, or of the last that was taken
     base::Reentry reentry_;
     // Links of the pool's list of all its connections.
     BackendConnection* previous_ = nullptr;

@@ -23,10 +23,12 @@ class BodyClock {
         waited_ms_ += now_ms - since_ms_;
         runs_ = false;
     }
-    void resume(uint64_t now_ms) {
-        if (runs_) return;
+    /// False if it was not paused.
+    bool resume(uint64_t now_ms) {
+        if (runs_) return false;
         since_ms_ = now_ms;
         runs_ = true;
+        return true;
     }
     void add(uint64_t bytes) { bytes_ += bytes; }
 

@@ -11,8 +11,12 @@ namespace {
 constexpr size_t record_bytes = tls::Session::plaintext_max;
 /// One read from a backend may bring so much while at most one chunk waits for the client.
 constexpr size_t output_bytes_max = net::bulk_buffer_bytes + net::chunk_bytes;
-/// How long a client may take for what it was sent, besides what Limits::response_rate_min allows.
+/// Output may wait for so long before Limits::response_rate_min counts; then it has to be kept in
+/// each span of this length.
 constexpr uint64_t output_grace_ms = 10'000;
+constexpr uint64_t output_span_ms = 50'000;
+/// Nobody takes as long for what he was sent last, at any rate.
+constexpr uint64_t last_output_ms = 3'600'000;
 
 }  // namespace
 
@@ -57,10 +61,8 @@ void ClientConnection::move_to(State next_state) {
         case State::Over:
             gather_ = {};
             out_ = {};
-            deadline_.clear();
-            output_deadline_.clear();
-            waits_since_ms_ = 0;
-            run_soon();  // settle()
+            deadline_.clear();  // the other one goes on: what was sent last is watched as well
+            run_soon();         // settle()
             break;
     }
     state_ = next_state;
@@ -216,7 +218,9 @@ void ClientConnection::use_pending() {
 
 /// Stops receiving while the protocol has more than it can use.
 void ClientConnection::block_if_full() {
-    if (state_ == State::Open && protocol_->is_full(pending_.size())) stream_->pause();
+    if (state_ != State::Open || !protocol_->is_full(pending_.size())) return;
+    stream_->pause();
+    worker_.watch_paused();
 }
 
 /// close_notify or FIN: the client sends no more. What waits is still used when its time comes.
@@ -388,16 +392,23 @@ Flow ClientConnection::push_out() {
 /// and the backend's (Limits::response_rate_min).
 void ClientConnection::watch_output() {
     waits_since_ms_ = worker_.loop.now_ms();
-    const uint32_t rate_min = worker_.routes.get().limits().response_rate_min;
-    if (rate_min == 0) return;
-    output_deadline_.set(output_grace_ms + stream_->unsent() * 1000 / rate_min);
+    is_measured_ = false;
+    if (worker_.routes.get().limits().response_rate_min > 0) output_deadline_.set(output_grace_ms);
+}
+
+/// What the client's kernel acknowledged counts, not what ours took: that takes much at once, and
+/// then nothing until a third of its memory is free. Where nobody counts, anything is enough.
+bool ClientConnection::is_too_slow(int64_t acknowledged) const {
+    if (acknowledged < 0) return !took_some_;
+    const uint64_t rate_min = worker_.routes.get().limits().response_rate_min;
+    return static_cast<uint64_t>(acknowledged - acknowledged_) < rate_min * output_span_ms / 1000;
 }
 
 void ClientConnection::on_writable() noexcept {
     const base::Reentry::Entered entered(reentry_);
-    if (state_ == State::Over) return;
+    took_some_ = true;
     if (stream_->unsent() > 0) {
-        watch_output();
+        waits_since_ms_ = worker_.loop.now_ms();
     } else {
         waits_since_ms_ = 0;
         output_deadline_.clear();
@@ -412,10 +423,51 @@ void ClientConnection::on_memory() {
     settle();
 }
 
+Waiting ClientConnection::waiting_output() const {
+    Waiting waiting;
+    if (waits_since_ms_ != 0) waiting = {stream_->unsent(), waits_since_ms_};
+    if (state_ != State::Open) return waiting;
+    const Waiting servers = protocol_->waiting_for_servers();
+    if (servers.bytes == 0) return waiting;
+    if (waiting.bytes == 0 || servers.since_ms < waiting.since_ms) {
+        waiting.since_ms = servers.since_ms;
+    }
+    waiting.bytes += servers.bytes;
+    return waiting;
+}
+
 void ClientConnection::shed() {
     const base::Reentry::Entered entered(reentry_);
-    abort();
+    cut();
+}
+
+/// Also what is left of a connection that is over and waits for its last bytes to be taken.
+void ClientConnection::cut() {
+    waits_since_ms_ = 0;
+    if (state_ == State::Over) {
+        stream_->abort();
+    } else {
+        abort();
+    }
     settle();
+}
+
+uint64_t ClientConnection::idle_since_ms() const {
+    return state_ == State::Open && waiting() == 0 ? protocol_->idle_since_ms() : 0;
+}
+
+void ClientConnection::close_idle() {
+    const base::Reentry::Entered entered(reentry_);
+    if (idle_since_ms() != 0) protocol_->on_deadline();
+    settle();
+}
+
+bool ClientConnection::look_if_paused() {
+    if (state_ != State::Open || !stream_->paused()) return false;
+    if (!stream_->is_broken()) return true;
+    const base::Reentry::Entered entered(reentry_);
+    cut();
+    return false;
 }
 
 // --- ending
@@ -440,7 +492,7 @@ void ClientConnection::leave() {
 void ClientConnection::part() {
     if (state_ == State::Over) return;
     move_to(State::Over);
-    stream_->finish();
+    stream_->finish(last_output_ms);
 }
 
 void ClientConnection::abort() {
@@ -500,11 +552,17 @@ void ClientConnection::on_deadline(void* self) noexcept {
 void ClientConnection::on_output_deadline(void* self) noexcept {
     auto& connection = *static_cast<ClientConnection*>(self);
     const base::Reentry::Entered entered(connection.reentry_);
-    if (connection.state_ == State::Over) return;
-    base::log_debug("proxy", connection.address_, "cut: too slow in taking the response");
-    connection.worker_.counters.slow_clients++;
-    connection.abort();
-    connection.settle();
+    if (connection.waits_since_ms_ == 0) return;
+    const int64_t acknowledged = connection.stream_->acknowledged();
+    if (connection.is_measured_ && connection.is_too_slow(acknowledged)) {
+        base::log_debug("proxy", connection.address_, "cut: too slow in taking the response");
+        connection.worker_.counters.slow_clients++;
+        return connection.cut();
+    }
+    connection.is_measured_ = true;
+    connection.acknowledged_ = acknowledged;
+    connection.took_some_ = false;
+    connection.output_deadline_.set(output_span_ms);
 }
 
 }  // namespace proxy

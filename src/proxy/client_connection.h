@@ -62,13 +62,19 @@ class ClientConnection final : public net::StreamHandler,
 
     /// Closes when idle, else after the response in progress.
     void drain();
-    /// Since when output waits for the client to take it (loop time); 0: none waits.
-    uint64_t waits_since_ms() const { return waits_since_ms_; }
-    size_t unsent() const { return stream_->unsent(); }
+    /// What waits for the client to take it, and of its requests for servers.
+    Waiting waiting_output() const;
     /// Memory has come free: what waited for it goes on.
     void on_memory();
     /// Its memory is needed by others, and it is the slowest: cut.
     void shed();
+    /// ClientProtocol::idle_since_ms(); 0 before there is one.
+    uint64_t idle_since_ms() const;
+    /// Closes it in order if it is idle.
+    void close_idle();
+    /// Nothing is received now: cuts it if the client is gone. True if it has to be looked at
+    /// again.
+    bool look_if_paused();
 
     void on_data(std::span<uint8_t> bytes) noexcept override;
     void on_end() noexcept override;
@@ -109,6 +115,8 @@ class ClientConnection final : public net::StreamHandler,
     Flow seal(std::span<const uint8_t> plaintext);
     Flow push_out();
     void watch_output();
+    bool is_too_slow(int64_t acknowledged) const;
+    void cut();
 
     /// Every event ends here: if the connection is over, its protocol is told, once.
     void settle();
@@ -123,15 +131,18 @@ class ClientConnection final : public net::StreamHandler,
     std::unique_ptr<ClientProtocol> protocol_;  // null while handshaking
     Deadline deadline_;                         // the protocol's; before: the handshake's
     Deadline output_deadline_;                  // for what waits to be taken
-    uint64_t waits_since_ms_ = 0;
-    net::Chunk gather_;  // plaintext to be sealed; TLS only
-    net::Chunk out_;     // sealed or plain bytes to be sent
+    uint64_t waits_since_ms_ = 0;               // output, for the client to take; 0: none waits
+    int64_t acknowledged_ = 0;                  // when output_deadline_ began
+    net::Chunk gather_;                         // plaintext to be sealed; TLS only
+    net::Chunk out_;                            // sealed or plain bytes to be sent
     uint16_t public_port_;
     State state_ = State::Handshaking;
     bool is_unix_;
     bool bulk_ = false;
-    bool has_spoken_ = false;  // bytes came
-    bool run_wanted_ = false;  // run_deferred() is on its way
+    bool has_spoken_ = false;   // bytes came
+    bool is_measured_ = false;  // acknowledged_ is of this wait
+    bool took_some_ = false;    // since then
+    bool run_wanted_ = false;   // run_deferred() is on its way
     bool turn_wanted_ = false;
     bool leaving_ = false;
     bool has_ended_ = false;      // the client's FIN came

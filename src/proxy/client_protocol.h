@@ -80,6 +80,11 @@ class ClientProtocol {
     /// The connection is over, ours or the client's doing: what is under way is given up. Nothing
     /// is called afterwards.
     virtual void on_gone() = 0;
+    /// Since when nothing is under way and nothing has begun (loop time); 0: something is. Such a
+    /// connection can be closed when others need its place: as by on_deadline().
+    virtual uint64_t idle_since_ms() const = 0;
+    /// What of its requests waits for servers to take it.
+    virtual Waiting waiting_for_servers() const = 0;
     /// A response is being waited for: what the session has to say can go with it.
     virtual bool is_waiting_for_response() const = 0;
 };

@@ -6,6 +6,11 @@ namespace proxy {
 
 namespace {
 
+/// What a request began with is kept for a replay until its server answers. Where many wait for
+/// that, for instance long polls, only of those of the usual size.
+constexpr size_t replay_bytes_usual = 2 * 1024;
+constexpr size_t replays_unusual_max = 1024;
+
 std::span<const uint8_t> as_bytes(std::string_view text) {
     return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
@@ -54,7 +59,7 @@ bool Exchange::start(ResponseSink& sink, const RequestHead& head, const ForwardI
     pool_idle_ms_ = limits.backend_idle_ms;
     attempts_ = {};
     request_framing_ = head.framing;
-    pushed_ = request_ended_ = body_begun_ = beyond_first_ = replayed_ = false;
+    pushed_ = request_ended_ = body_begun_ = beyond_first_ = replayed_ = held_ = false;
     idempotent_ = head.is_idempotent;
     to_head_ = head.is_head;
     websocket_ = forward.upgrade;
@@ -119,18 +124,41 @@ void Exchange::append(std::span<const uint8_t> bytes) {
 }
 
 void Exchange::push_out() {
-    const bool may_replay = connection_->reused() || site_->backend->servers.size() > 1;
+    if (held_) send_first();
     if (pushed_) {
         beyond_first_ = true;
-    } else if (may_replay && !replayed_) {
-        first_ = worker_.loop.chunks().take();
-        if (first_) {
-            std::memcpy(first_.data(), out_.data(), out_.size());
-            first_.filled(out_.size());
-        }
+    } else if (!connection_->connected() && out_.size() <= replay_bytes_usual) {
+        first_.assign(reinterpret_cast<const char*>(out_.data()), out_.size());
+        held_ = pushed_ = true;
+        out_ = {};
+        return;
+    } else if (may_replay() && !replayed_ &&
+               (out_.size() <= replay_bytes_usual || worker_.requests() <= replays_unusual_max)) {
+        first_.assign(reinterpret_cast<const char*>(out_.data()), out_.size());
     }
     pushed_ = true;
     connection_->send(std::exchange(out_, {}));
+}
+
+bool Exchange::may_replay() const {
+    return connection_->reused() || site_->backend->servers.size() > 1;
+}
+
+void Exchange::send_first() {
+    held_ = false;
+    net::Chunk chunk = worker_.loop.chunks().take(net::Purpose::Control);
+    if (!chunk) return connection_->give_up();
+    std::memcpy(chunk.data(), first_.data(), first_.size());
+    chunk.filled(first_.size());
+    connection_->send(std::move(chunk));
+    if (!may_replay()) forget_first();
+}
+
+/// Its memory is kept for the next request, if it is of the usual size.
+void Exchange::forget_first() {
+    held_ = false;
+    first_.clear();
+    if (first_.capacity() > replay_bytes_usual) first_.shrink_to_fit();
 }
 
 void Exchange::flush() {
@@ -157,9 +185,26 @@ void Exchange::end_body() {
     if (request_framing_ == Framing::Chunked) append(as_bytes(last_chunk));
 }
 
+size_t Exchange::room() const {
+    if (connection_ == nullptr || held_) return 0;
+    // As for clients, see ClientConnection::room().
+    if (worker_.memory_is_low()) {
+        worker_.watch_memory();
+        return waiting().bytes > 0 || worker_.memory_is_out() ? 0 : 1;
+    }
+    return connection_->send_room();
+}
+
 void Exchange::resume_response() {
     if (connection_ == nullptr) return;
     if (const size_t room = sink_->room(); room > 0) connection_->set_room(room);
+}
+
+void Exchange::finish_tunnel() {
+    reentry_.check_outside();
+    flush();
+    if (BackendConnection* connection = std::exchange(connection_, nullptr)) connection->finish();
+    reset();
 }
 
 void Exchange::reset() {
@@ -167,7 +212,7 @@ void Exchange::reset() {
     if (BackendConnection* connection = std::exchange(connection_, nullptr)) connection->release();
     move_to(State::Idle);
     out_ = {};
-    first_ = {};
+    forget_first();
     sink_ = nullptr;
     site_ = nullptr;
 }
@@ -179,17 +224,17 @@ Exchange::Step Exchange::over(const Lease& lease) {
     connection_ = nullptr;
     lease_ = lease;
     out_ = {};
-    first_ = {};
+    forget_first();
     return Step::Over;
 }
 
 Exchange::Step Exchange::gone() {
-    return over(Lease::close());
+    return over(Lease::abort());
 }
 
 Exchange::Step Exchange::fail(int status, const char* reason) {
     worker_.counters.backend_failures++;
-    (void)over(Lease::close());
+    (void)over(Lease::abort());
     sink_->on_failed(status, reason);
     return Step::Over;
 }
@@ -208,7 +253,7 @@ Exchange::Step Exchange::complete(bool surplus) {
 /// RFC 9112 9.3.1, faults.md BE-01, BE-03, BE-15: once, on a fresh connection, if the server cannot
 /// have acted on the request, or acting twice is harmless, and all that was sent is still here.
 bool Exchange::try_replay() {
-    if (state_ != State::Sending || beyond_first_ || !(first_ || !pushed_)) return false;
+    if (state_ != State::Sending || beyond_first_ || (first_.empty() && pushed_)) return false;
     if (!lost_before_connect_) {
         // Of a request that is not idempotent nothing may have been sent that a server acts on: a
         // byte of its body, or all of a request without one (RFC 9110 9.2.2).
@@ -221,16 +266,9 @@ bool Exchange::try_replay() {
     if (next == nullptr) return false;
     connection_ = next;
     worker_.counters.backend_replays++;
-    if (first_) {
-        net::Chunk again = worker_.loop.chunks().take();
-        if (!again) {
-            connection_->give_up();
-            return true;
-        }
-        std::memcpy(again.data(), first_.data(), first_.size());
-        again.filled(first_.size());
-        connection_->send(std::move(again));
-    }
+    if (first_.empty()) return true;
+    held_ = true;
+    if (first_.size() > replay_bytes_usual) send_first();
     return true;
 }
 
@@ -246,7 +284,7 @@ Lease Exchange::on_backend_data(std::span<uint8_t> bytes) noexcept {
     const base::Reentry::Entered entered(reentry_);
     base::check(is_under_way());
     const std::string_view input(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    first_ = {};
+    forget_first();
     if (state_ == State::Sending) move_to(State::Head);
     const Step step = state_ == State::Head ? read_head_bytes(input) : read_body(input);
     if (step == Step::Over) return lease_;
@@ -344,6 +382,13 @@ Exchange::Step Exchange::read_body(std::string_view input) {
             break;
     }
     return sink_->on_response_flush() == Flow::Gone ? gone() : Step::Go;
+}
+
+void Exchange::on_backend_connected() noexcept {
+    const base::Reentry::Entered entered(reentry_);
+    if (!held_) return;
+    send_first();
+    if (room() > 0) sink_->on_request_room();
 }
 
 void Exchange::on_backend_writable() noexcept {

@@ -51,12 +51,19 @@ class Exchange final : public BackendUser {
     /// Sends what was staged since the last flush.
     void flush();
     /// Bytes of the request that can be given now.
-    size_t room() const { return connection_ != nullptr ? connection_->send_room() : 0; }
+    size_t room() const;
+    /// What of the request waits for the server to take it.
+    Waiting waiting() const { return connection_ != nullptr ? connection_->waiting() : Waiting{}; }
+    /// Some of that was taken since the last time that this was asked.
+    bool is_being_taken() { return waiting().bytes > 0 && connection_->takes_more(); }
 
     /// The sink has room again.
     void resume_response();
-    /// Ends what is under way: the backend connection closes, the sink hears nothing more. Not from
-    /// inside the sink's calls. Then it is Idle.
+    /// The client has ended its side of the tunnel: what it sent still goes to the server, then
+    /// FIN. The sink hears nothing more. Not from inside the sink's calls. Then it is Idle.
+    void finish_tunnel();
+    /// Gives up what is under way: the backend connection is reset, the sink hears nothing more.
+    /// Not from inside the sink's calls. Then it is Idle.
     void reset();
 
     /// From start() until the sink hears the end, or reset().
@@ -65,6 +72,7 @@ class Exchange final : public BackendUser {
 
     Lease on_backend_data(std::span<uint8_t> bytes) noexcept override;
     Lease on_backend_end() noexcept override;
+    void on_backend_connected() noexcept override;
     void on_backend_writable() noexcept override;
     void on_backend_closed(base::Error error) noexcept override;
 
@@ -80,6 +88,9 @@ class Exchange final : public BackendUser {
     BackendConnection* lease(bool fresh);
     void append(std::span<const uint8_t> bytes);
     void push_out();
+    void send_first();
+    void forget_first();
+    bool may_replay() const;
     bool try_replay();
 
     /// Each parses a piece. `input` loses what was used.
@@ -104,11 +115,13 @@ class Exchange final : public BackendUser {
     base::Reentry reentry_;
 
     // The request.
-    net::Chunk out_;    // staged bytes
-    net::Chunk first_;  // copy of what was sent first, until a byte of the response is there
+    net::Chunk out_;     // staged bytes
+    std::string first_;  // copy of what was sent first, until a byte of the response is there
     Attempts attempts_;
     Framing request_framing_ = Framing::None;
     bool pushed_ = false;  // something was given to the connection
+    bool held_ =
+        false;  // … but waits in first_ for the connection to be made: chunks are for who can send
     bool request_ended_ = false;
     bool body_begun_ = false;    // body bytes were staged
     bool beyond_first_ = false;  // bytes were sent that first_ does not hold

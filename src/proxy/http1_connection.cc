@@ -20,6 +20,9 @@ std::span<const uint8_t> as_bytes(std::string_view text) {
 
 }  // namespace
 
+Http1Connection::Http1Connection(ClientTransport& client, WorkerContext& worker)
+    : client_(client), worker_(worker), idle_since_ms_(worker.loop.now_ms()) {}
+
 Http1Connection::~Http1Connection() {
     give_back_request();
 }
@@ -69,6 +72,14 @@ bool Http1Connection::is_waiting_for_response() const {
     return request_ && request_->exchange().is_under_way();
 }
 
+uint64_t Http1Connection::idle_since_ms() const {
+    return state_ == State::Head && !head_begun_ ? idle_since_ms_ : 0;
+}
+
+Waiting Http1Connection::waiting_for_servers() const {
+    return request_ ? request_->exchange().waiting() : Waiting{};
+}
+
 size_t Http1Connection::on_bytes(std::string_view input) {
     const base::Reentry::Entered entered(reentry_);
     size_t used = 0;
@@ -100,8 +111,7 @@ size_t Http1Connection::on_bytes(std::string_view input) {
 void Http1Connection::on_turn() {
     const base::Reentry::Entered entered(reentry_);
     if (request_ && request_->is_finished()) give_back_request();
-    if (request_ && state_ == State::Body && request_->body_room() > 0) {
-        request_->resume_body();
+    if (request_ && state_ == State::Body && request_->body_room() > 0 && request_->resume_body()) {
         request_->set_deadline(request_->limits().body_ms);
     }
 }
@@ -291,7 +301,7 @@ void Http1Connection::on_end(size_t waiting) {
 }
 
 void Http1Connection::end_tunnel() {
-    request_->exchange().reset();
+    request_->exchange().finish_tunnel();
     request_->finish(client_.address());
     move_to(State::Dead);
     client_.finish();
@@ -340,6 +350,10 @@ void Http1Connection::on_request_deadline() noexcept {
         case State::Head:
         case State::Dead:
             return;
+    }
+    // A server that takes the request slowly is not one that does not answer.
+    if (request_->exchange().is_being_taken()) {
+        return request_->set_deadline(request_->limits().backend_response_ms);
     }
     request_->exchange().reset();
     fail(504, request_->response_begun() ? "response-timeout" : "backend-response-timeout");
@@ -416,6 +430,7 @@ void Http1Connection::message_done() {
         return;
     }
     move_to(State::Head);
+    idle_since_ms_ = worker_.loop.now_ms();
     client_.set_deadline(worker_.routes.get().limits().idle_ms);
     client_.resume();
 }
@@ -483,8 +498,9 @@ Flow Http1Connection::on_response_data(std::span<const uint8_t> bytes) noexcept 
 
 Flow Http1Connection::on_response_flush() noexcept {
     const base::Reentry::Entered entered(reentry_);
-    progress_made();
-    return client_.flush();
+    const Flow flow = client_.flush();
+    if (flow == Flow::Go) progress_made();  // by then it shows who has to go on
+    return flow;
 }
 
 /// A byte of the response moved: its deadline starts anew. It is the backend's: while the client
@@ -508,8 +524,13 @@ void Http1Connection::on_failed(int status, const char* reason) noexcept {
 }
 
 void Http1Connection::fail(int status, const char* reason) {
-    base::log_warn("proxy", client_.address(), "{}: {}",
-                   request_->response_begun() ? "response cut" : "answered with an error", reason);
+    const auto line = worker_.failed_requests.next(
+        static_cast<size_t>(status) % base::LogSampler::keys_max, worker_.loop.now_ms());
+    if (line) {
+        base::log_warn("proxy", client_.address(), "{}: {}{}",
+                       request_->response_begun() ? "response cut" : "answered with an error",
+                       reason, line.left_out());
+    }
     if (request_->response_begun()) {
         // Never a falsely complete body (BE-04): no last chunk, no FIN in order.
         client_.abort();
@@ -528,10 +549,13 @@ size_t Http1Connection::room() const noexcept {
 
 void Http1Connection::on_writable() {
     const base::Reentry::Entered entered(reentry_);
-    if (state_ == State::Body) client_.resume();  // it may have waited for memory
+    // The request's bytes may have waited for memory.
+    if (state_ == State::Body || state_ == State::Tunnel) client_.resume();
     if (request_ && request_->exchange().is_under_way()) {
         request_->exchange().resume_response();
-        if (request_->response_begun()) progress_made();
+        // It is the backend's turn again. If it was before, that it has sent nothing is no
+        // progress.
+        if (request_->response_begun() && !request_->has_deadline()) progress_made();
     } else if (local_rest_) {
         send_local_rest();
     } else if (state_ == State::Head) {

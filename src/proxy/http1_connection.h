@@ -19,8 +19,7 @@ namespace proxy {
 
 class Http1Connection final : public ClientProtocol, private ResponseSink {
   public:
-    Http1Connection(ClientTransport& client, WorkerContext& worker)
-        : client_(client), worker_(worker) {}
+    Http1Connection(ClientTransport& client, WorkerContext& worker);
     ~Http1Connection() override;
 
     size_t on_bytes(std::string_view input) override;
@@ -32,6 +31,8 @@ class Http1Connection final : public ClientProtocol, private ResponseSink {
     void on_drain() override;
     void on_gone() override;
     bool is_waiting_for_response() const override;
+    uint64_t idle_since_ms() const override;
+    Waiting waiting_for_servers() const override;
 
   private:
     enum class State : uint8_t { Head, Body, Done, Tunnel, Dead };
@@ -88,6 +89,7 @@ class Http1Connection final : public ClientProtocol, private ResponseSink {
     std::unique_ptr<LocalRest> local_rest_;
     State state_ = State::Head;
     HeadProgress progress_;
+    uint64_t idle_since_ms_;   // while no head has begun
     bool head_begun_ = false;  // bytes of a head are there: its deadline runs
     bool keep_alive_ = true;   // after the response in progress
     bool is_head_ = false;     // HEAD: no body in the response

@@ -83,8 +83,8 @@ void Request::pause_body() {
     clock_.pause(worker_.loop.now_ms());
 }
 
-void Request::resume_body() {
-    clock_.resume(worker_.loop.now_ms());
+bool Request::resume_body() {
+    return clock_.resume(worker_.loop.now_ms());
 }
 
 // --- the response and the end

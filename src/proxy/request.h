@@ -54,9 +54,10 @@ class Request {
     size_t body_room() const;
     /// `data`: 16 KiB at most, and body_room() was not 0.
     Body take_body(std::string_view data);
-    /// body_room() is 0, or not any more: the time in between is not the client's.
+    /// body_room() is 0, or not any more: the time in between is not the client's. resume_body() is
+    /// false if it was not paused.
     void pause_body();
-    void resume_body();
+    bool resume_body();
     uint64_t body_bytes() const { return clock_.bytes(); }
 
     // The response.
@@ -67,6 +68,7 @@ class Request {
 
     /// ResponseSink::on_request_deadline() in so many milliseconds; 0: never.
     void set_deadline(uint32_t delay_ms) { deadline_.set(delay_ms); }
+    bool has_deadline() const { return deadline_.is_set(); }
 
     /// The response is complete, or never will be: writes the access record, stops the deadline. Of
     /// the exchange it touches nothing: that may be what calls.

@@ -65,30 +65,72 @@ void WorkerContext::on_memory_timer(void* self) noexcept {
     if (worker.memory_is_low()) worker.watch_memory();
 }
 
-void WorkerContext::shed_slowest() {
-    std::vector<ClientConnection*> waiting;
-    for (ClientConnection* c = first_connection; c != nullptr; c = c->next) {
-        if (c->waits_since_ms() != 0) waiting.push_back(c);
+void WorkerContext::watch_paused() {
+    if (!paused_timer_.armed()) loop.timers().arm(paused_timer_, paused_sweep_ms);
+}
+
+void WorkerContext::on_paused_timer(void* self) noexcept {
+    auto& worker = *static_cast<WorkerContext*>(self);
+    bool any = false;
+    for (ClientConnection* connection = worker.first_connection; connection != nullptr;) {
+        ClientConnection* next = connection->next;
+        any |= connection->look_if_paused();
+        connection = next;
     }
-    std::sort(waiting.begin(), waiting.end(),
-              [](const ClientConnection* a, const ClientConnection* b) {
-                  return a->waits_since_ms() < b->waits_since_ms();
-              });
+    if (any) worker.watch_paused();
+}
+
+void WorkerContext::watch_places() {
+    const size_t places = options.loop.connections_max;
+    if (places_timer_.armed() || loop.counters().connections <= places - places / 16) return;
+    loop.timers().arm(places_timer_, places_sweep_ms);
+}
+
+void WorkerContext::on_places_timer(void* self) noexcept {
+    auto& worker = *static_cast<WorkerContext*>(self);
+    const size_t places = worker.options.loop.connections_max;
+    const size_t target = places - places / 8;
+    const size_t taken = worker.loop.counters().connections;
+    if (taken <= target) return;
+    std::vector<std::pair<uint64_t, ClientConnection*>> idle;
+    for (ClientConnection* c = worker.first_connection; c != nullptr; c = c->next) {
+        if (const uint64_t since_ms = c->idle_since_ms()) idle.emplace_back(since_ms, c);
+    }
+    std::sort(idle.begin(), idle.end());
+    if (idle.size() > taken - target) idle.resize(taken - target);
+    for (const auto& [since_ms, connection] : idle) connection->close_idle();
+    worker.watch_places();
+}
+
+void WorkerContext::shed_slowest() {
+    struct Candidate {
+        ClientConnection* connection;
+        Waiting waiting;
+    };
+    std::vector<Candidate> candidates;
+    for (ClientConnection* c = first_connection; c != nullptr; c = c->next) {
+        const Waiting waiting = c->waiting_output();
+        if (waiting.bytes > 0) candidates.push_back({c, waiting});
+    }
+    std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+        return a.waiting.since_ms < b.waiting.since_ms;
+    });
     const size_t target = options.loop.chunks_max / 2;
     size_t left = loop.chunks().in_use();
     size_t shed = 0;
-    for (ClientConnection* connection : waiting) {
+    for (const Candidate& candidate : candidates) {
         if (left <= target) break;
         // Aborting gives chunks back at once, but for those that the kernel still reads.
-        left -= std::min(left, connection->unsent() / net::chunk_bytes + 1);
-        connection->shed();
+        left -= std::min(left, candidate.waiting.bytes / net::chunk_bytes + 1);
+        candidate.connection->shed();
         ++shed;
     }
+    if (shed == 0) return;
     counters.shed_clients += shed;
     base::log_warn("proxy", "",
-                   "output memory is used up by clients that do not read: {} of {} that wait were "
-                   "cut, the slowest first",
-                   shed, waiting.size());
+                   "output memory is used up by clients and servers that do not read: {} of {} "
+                   "clients that wait, or whose requests do, were cut, the slowest first",
+                   shed, candidates.size());
 }
 
 // --- the worker
@@ -141,6 +183,7 @@ struct Worker::Impl {
         auto* connection =
             new ClientConnection(*context, stream, client, socket, std::move(session));
         stream.set_handler(*connection);  // owned by its stream: deleted in on_closed()
+        context->watch_places();
     }
 
     /// Ends run() once the last connection is gone.

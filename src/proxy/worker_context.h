@@ -43,6 +43,7 @@ struct WorkerContext {
     // What strangers can cause at will is logged now and then, by kind, with how much was left out.
     base::LogSampler failed_handshakes{5};  // by tls::Failure
     base::LogSampler refused_requests{5};   // by status
+    base::LogSampler failed_requests{20};   // by status: servers', mostly
 
     // Scratch that is only used within one call from the loop, which nothing re-enters: heads are
     // large and would cost each idle connection 6 KiB.
@@ -69,8 +70,17 @@ struct WorkerContext {
 
     /// Memory is low: until it is not, who waits for some is called every 250 ms
     /// (ClientConnection::on_memory()), and while it is out the clients that take what they were
-    /// sent slowest are cut until half of the chunks are free.
+    /// sent slowest, or whose requests servers take slowest, are cut until half of the chunks are
+    /// free.
     void watch_memory();
+
+    /// Somebody's connection is paused: every 5 s each is looked at that is, whether the client is
+    /// still there (ClientConnection::look_if_paused()).
+    void watch_paused();
+
+    /// Nearly all places for connections are taken: those that have been idle for longest are
+    /// closed, until an eighth of the places is free.
+    void watch_places();
 
     /// All client connections, for draining.
     ClientConnection* first_connection = nullptr;
@@ -78,7 +88,11 @@ struct WorkerContext {
   private:
     static constexpr size_t idle_requests_max = 1024;
     static constexpr uint64_t memory_sweep_ms = 250;
+    static constexpr uint64_t paused_sweep_ms = 5'000;
     static void on_memory_timer(void* self) noexcept;
+    static constexpr uint64_t places_sweep_ms = 250;
+    static void on_paused_timer(void* self) noexcept;
+    static void on_places_timer(void* self) noexcept;
     void shed_slowest();
 
     std::vector<std::unique_ptr<Request>> idle_requests_;
@@ -86,6 +100,8 @@ struct WorkerContext {
     std::string date_;
     uint64_t date_until_ms_ = 0;
     net::Timer memory_timer_{this, on_memory_timer};
+    net::Timer paused_timer_{this, on_paused_timer};
+    net::Timer places_timer_{this, on_places_timer};
 };
 
 }  // namespace proxy

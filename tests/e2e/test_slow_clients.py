@@ -1,6 +1,7 @@
 """Clients that do not take what they asked for, and strangers who fail at the door: what they cost
 the others, and what the log says of them."""
 import socket
+import struct
 import threading
 import time
 
@@ -42,11 +43,50 @@ def test_a_client_that_takes_nothing_is_cut_and_its_backend_let_go(mdfront, site
     front = mdfront([site(backend)], limits={"response_rate_min": "1MiB"})
     at = time.monotonic()
     with read_nothing(front) as client:
-        assert stream.was_cut.wait(30)
-        assert time.monotonic() - at > 8  # 10 s, and what is queued at that rate
+        assert stream.was_cut.wait(90)
+        assert time.monotonic() - at > 50  # 10 s, and 50 s in which nothing was taken
         with pytest.raises(ConnectionResetError):  # never an end that looks complete
             while client.recv(1_000_000):
                 pass
+
+
+def test_a_client_that_keeps_the_rate_is_served_to_the_end(mdfront, site, backend):
+    """Our kernel takes megabytes at once and then nothing for long: not the client's doing."""
+    size = 3_000_000
+
+    def answer(connection):
+        connection.read_request()
+        connection.answer(body=bytes(size))
+
+    backend.script = answer
+    front = mdfront([site(backend)], limits={"response_rate_min": "16KiB"})
+    with socket.socket() as client:
+        client.connect(("127.0.0.1", front.http))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: example.test\r\nConnection: close\r\n\r\n")
+        got = 0
+        while piece := client.recv(8192):  # 80 KiB/s
+            got += len(piece)
+            time.sleep(0.1)
+    assert got > size
+
+
+def test_a_client_that_resets_lets_its_backend_go(mdfront, site, backend):
+    """Also while nothing is received from it, since it has sent more than its request."""
+    let_go = threading.Event()
+
+    def never(connection):
+        connection.read_request()
+        connection.wait_for_end()
+        let_go.set()
+
+    backend.script = never
+    front = mdfront([site(backend)])
+    with socket.socket() as client:
+        client.connect(("127.0.0.1", front.http))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: example.test\r\n\r\nG")
+        wait_until(lambda: any(one.requests for one in backend.connections), "it arrives")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert let_go.wait(15)
 
 
 def test_clients_that_take_nothing_do_not_stop_the_others(mdfront, site, backend):

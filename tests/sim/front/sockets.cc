@@ -51,6 +51,16 @@ Address local_of(int fd) {
     return file.end == &connection.client ? connection.client_address : connection.server_address;
 }
 
+int64_t acknowledged(int fd) {
+    const End* end = machine().file(fd, "getsockopt")->end;
+    return end == nullptr ? -1 : end->acknowledged();
+}
+
+bool is_broken(int fd) {
+    const End* end = machine().file(fd, "poll")->end;
+    return end != nullptr && end->is_broken();
+}
+
 void shut_write(int fd) {
     sim::front::trace("shut_write {}", fd);
     End* end = machine().file(fd, "shutdown")->end;

@@ -89,6 +89,14 @@ bool End::is_flushed() const {
     return out().in_flight() == 0;
 }
 
+int64_t End::acknowledged() const {
+    return connection_.is_unix_ ? -1 : out().acknowledged_;
+}
+
+bool End::is_broken() const {
+    return !connection_.is_unix_ && established_ && is_gone();
+}
+
 int End::shut_write() {
     if (!established_ || is_gone()) return -ENOTCONN;
     if (write_shut_) return 0;
@@ -264,6 +272,7 @@ void Connection::move(Way& way) {
         } else {
             const size_t size = machine_->cut(way.in_flight());
             way.arrived_ += size;
+            way.acknowledged_ += static_cast<int64_t>(size);
             machine_->counts().bytes += size;
             to.on_change();
         }

@@ -45,6 +45,7 @@ class Way : public Movable {
     ByteQueue bytes_;     // written and not read
     size_t arrived_ = 0;  // of these
     size_t window_ = 0;   // most bytes_
+    int64_t acknowledged_ = 0;
     bool fin_sent_ = false;
     bool fin_arrived_ = false;
     bool rst_sent_ = false;
@@ -76,6 +77,10 @@ class End {
     void send(std::span<const uint8_t> bytes);
     /// All that was sent has arrived.
     bool is_flushed() const;
+    /// How much of it has arrived; -1 for Unix sockets.
+    int64_t acknowledged() const;
+    /// TCP_CLOSE.
+    bool is_broken() const;
 
     /// 0 or -ENOTCONN.
     int shut_write();

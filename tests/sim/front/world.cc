@@ -8,8 +8,9 @@ namespace {
 
 constexpr uint64_t never = ~uint64_t{0};
 constexpr uint64_t wait_limit_ms = 60'000;
-/// net/stream.cc: to get rid of what is queued, and to read on after a FIN.
-constexpr uint64_t flush_and_linger_ms = 32'000;
+/// To get rid of what is queued, at the slowest that a client may take it, and to read on after a
+/// FIN.
+constexpr uint64_t flush_and_linger_ms = 300'000;
 constexpr uint64_t steps_max = 4'000'000;
 /// How often nothing may happen before somebody looks whether nothing can.
 constexpr int idle_steps_max = 12;

@@ -10,6 +10,7 @@ namespace {
 struct User final : BackendUser {
     Lease on_backend_data(std::span<uint8_t>) noexcept override { return Lease::close(); }
     Lease on_backend_end() noexcept override { return Lease::close(); }
+    void on_backend_connected() noexcept override {}
     void on_backend_writable() noexcept override {}
     void on_backend_closed(base::Error) noexcept override { ++closed; }
     int closed = 0;

@@ -27,6 +27,7 @@ struct FakeTransport final : ClientTransport {
     Flow flush() override {
         if (!is_open()) return Flow::Gone;
         sent += std::exchange(staged, {});
+        room_left = std::min(room_left, room_left_after_flush);
         return Flow::Go;
     }
     size_t room() const override { return is_open() ? room_left : 0; }
@@ -55,6 +56,7 @@ struct FakeTransport final : ClientTransport {
     std::string staged, sent, end;
     std::string client = "192.0.2.7";
     size_t room_left = 100'000;
+    size_t room_left_after_flush = SIZE_MAX;
     int gone_at = 0;  // the append that finds the client gone; 0: none
     int appends = 0;
     int resumed = 0;

@@ -174,7 +174,9 @@ TEST_CASE("the end of a client's side means what its request was at") {
         CHECK(c.client.end.empty());  // some of it still waits here
         c.http1->on_end(0);
         CHECK(c.client.end == "aborted");
-        REQUIRE(c.turn_until([&] { return net::read_now(c.at_server.fd(), c.received) == 0; }));
+        // Not a FIN, which could look like the end of a request.
+        REQUIRE(c.turn_until(
+            [&] { return net::read_now(c.at_server.fd(), c.received) == -ECONNRESET; }));
         CHECK(c.received.ends_with("12345"));
         c.http1->on_gone();
     }
@@ -185,13 +187,22 @@ TEST_CASE("the end of a client's side means what its request was at") {
         c.server_says(ok("hello"));
         CHECK(c.client_gets("hello"));
     }
-    SECTION("a tunnel is over") {
+    SECTION("a tunnel is over, and what was said in it arrives") {
         (void)c.http1->on_bytes(upgrade);
         c.reach_server();
         c.server_says(switching);
         REQUIRE(c.client_gets("101"));
+        const std::string last(30'000, 'x');  // more than one send takes
+        size_t used = 0;
+        while (used < last.size() && c.http1->is_full(1) && used < 2 * 16384) {
+            used += c.http1->on_bytes(std::string_view(last).substr(used));
+        }
+        REQUIRE(used == last.size());
+        c.received.clear();
         c.http1->on_end(0);
         CHECK(c.client.end == "finished");
+        REQUIRE(c.turn_until([&] { return net::read_now(c.at_server.fd(), c.received) == 0; }));
+        CHECK(c.received == last);
     }
     CHECK(c.all_is_over());
 }
@@ -230,6 +241,30 @@ TEST_CASE("deadlines end what does not go on, and blame who is slow") {
         CHECK(c.client_ends("aborted"));
         c.http1->on_gone();
     }
+    CHECK(c.all_is_over());
+}
+
+TEST_CASE("that there is memory again is no progress") {
+    Conversation c;
+    SECTION("of a body") {
+        (void)c.http1->on_bytes(post + "12345");
+        c.reach_server("12345");
+    }
+    SECTION("of a response") {
+        (void)c.http1->on_bytes(get);
+        c.reach_server();
+        c.server_says("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhel");
+        REQUIRE(c.client_gets("hel"));
+    }
+    // As while memory is low, more often than any deadline; and for longer than all of them.
+    const uint64_t begun_ms = c.loop->now_ms();
+    while (c.client.end.empty() && c.loop->now_ms() < begun_ms + 2 * c.limits.backend_response_ms) {
+        c.http1->on_writable();
+        c.end_turn();
+        c.loop->turn(50);
+    }
+    CHECK_FALSE(c.client.end.empty());
+    c.http1->on_gone();
     CHECK(c.all_is_over());
 }
 
@@ -308,6 +343,7 @@ TEST_CASE("the routes of a request stay while it lives, whatever is published") 
     (void)c.http1->on_bytes(post);
     c.sites.clear();
     c.publish();
+    c.reach_server();
     CHECK(c.http1->on_bytes("1234567890") == 10);
     c.reach_server("1234567890");
     c.server_says(ok("hello"));
@@ -338,4 +374,61 @@ TEST_CASE("interim responses come before theirs, and those beyond a number are l
     for (int i = 0; i < 3; ++i) hints += hints;
     c.server_says(hints);
     CHECK(c.client_gets("HTTP/1.1 502 "));
+}
+
+TEST_CASE("a request waits in little memory for its connection to be made") {
+    Conversation c;
+    (void)c.http1->on_bytes(get);
+    CHECK(c.worker->loop.chunks().in_use() == 0);
+    CHECK(c.http1->waiting_for_servers().bytes == 0);
+    c.reach_server();
+    CHECK(c.received.ends_with("\r\n\r\n"));
+    SECTION("a body comes after it") {
+        c.server_says(ok("hello"));
+        REQUIRE(c.client_gets("hello"));
+        c.received.clear();
+        c.at_server = {};
+        c.turn_until([&] { return c.worker->pools.idle() == 0; });
+        (void)c.http1->on_bytes(post);  // on a new connection
+        CHECK(c.http1->on_bytes("1234567890") == 0);
+        c.reach_server();
+        CHECK(c.client.resumed > 0);
+        c.end_turn();
+        CHECK(c.http1->on_bytes("1234567890") == 10);
+        c.reach_server("1234567890");
+    }
+    c.http1->on_gone();
+    CHECK(c.all_is_over());
+}
+
+TEST_CASE("the server's deadline does not run while the client has to take what is there") {
+    Conversation c;
+    (void)c.http1->on_bytes(get);
+    c.reach_server();
+    c.client.room_left_after_flush = 0;
+    c.server_says("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhel");
+    REQUIRE(c.client_gets("hel"));
+    const uint64_t begun_ms = c.loop->now_ms();
+    while (c.loop->now_ms() < begun_ms + 2 * c.limits.backend_response_ms) c.loop->turn(50);
+    CHECK(c.client.end.empty());
+    c.client.room_left = 1000;
+    c.http1->on_writable();  // and from now on it does
+    CHECK(c.client_ends("aborted"));
+    c.http1->on_gone();
+    CHECK(c.all_is_over());
+}
+
+TEST_CASE("only a connection between requests counts as idle") {
+    Conversation c;
+    c.loop->turn(1);
+    CHECK(c.http1->idle_since_ms() != 0);
+    (void)c.http1->on_bytes("GET /");
+    CHECK(c.http1->idle_since_ms() == 0);
+    (void)c.http1->on_bytes(get);
+    CHECK(c.http1->idle_since_ms() == 0);
+    c.reach_server();
+    c.server_says(ok("hello"));
+    REQUIRE(c.client_gets("hello"));
+    CHECK(c.http1->idle_since_ms() >= c.loop->now_ms() - 1000);
+    CHECK(c.all_is_over());
 }
