@@ -36,7 +36,7 @@ http {{
     ssl_certificate_key {key};
     upstream backend {{
         server 127.0.0.1:{backend};
-        keepalive 256;
+        keepalive 1024;
         keepalive_requests 1000000000;
         keepalive_timeout 3600s;
     }}
@@ -134,7 +134,7 @@ protocol = "https"
 [limits]
 idle_timeout = "1h"
 backend_idle_timeout = "1h"
-backend_idle_max = 256
+backend_idle_max = 1024
 
 [md]
 store_dir = "{folder}/md"

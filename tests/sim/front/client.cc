@@ -399,7 +399,7 @@ bool Client::produce_tunnel() {
     if (tunnel_left_ == 0) {
         // One side has to end it.
         if (wire_at_ != wire_.size() || (!scene_.is_fair && !dice_.chance(200))) return false;
-        has_ended_tunnel_ = true;
+        has_ended_tunnel_ = tunnel_->is_tunnel_ended = true;
         oracle_.trace().note("client", number_, "ends its tunnel", tunnel_->id);
         if (tls_) {
             tls_->close_notify();

@@ -87,6 +87,7 @@ struct Request {
     bool is_head_sent = false;
     bool is_sent_whole = false;
     uint64_t body_sent = 0;
+    bool is_tunnel_ended = false;  // by its client, in order
     // The response.
     int final_status = 0;
     bool is_answered = false;  // all of it

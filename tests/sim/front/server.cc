@@ -91,6 +91,11 @@ bool ServerConnection::receive() {
     if (peer_->is_reset() && seen_.attempt != nullptr) seen_.attempt->was_reset = true;
     oracle_.trace().note("server", server_, "sees the end of connection", number_,
                          peer_->is_reset());
+    if (is_tunnel_ && !has_shut_ && scene_.climate == Climate::Calm &&
+        seen_.request->is_tunnel_ended && tunnel_read_ != seen_.request->body_sent) {
+        oracle_.violate("the tunnel of request {} ends after {} of {} bytes", seen_.request->id,
+                        tunnel_read_, seen_.request->body_sent);
+    }
     peer_.reset();
     return true;
 }
