@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Requests by the number of clients that ask at once: CPU time of the proxy per request, requests per
-second, and how long half and 99 % of the requests took. There must be no cliff between 1 and 1,000.
+"""Requests by the number of clients that ask at once: CPU time of the proxy per request, requests
+per second, and how long half and 99 % of the requests took. No cliff may be between 1 and 1,000.
 
 bench/run --concurrency [--only nginx,haproxy,mdfront] [--clients 1,64] [--rounds N] [--json FILE]
 """
@@ -76,14 +76,17 @@ def print_table(values):
             print(line)
 
 
+def clients_of(text):
+    return [int(one) for one in list_of([str(step) for step in STEPS])(text)]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, prog="bench/run --concurrency",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=list_of(PEERS), default=["mdfront", "nginx", "haproxy"],
                         metavar="PEERS", help=", ".join(PEERS))
     parser.add_argument("--clients", metavar="NUMBERS", default=list(STEPS),
-                        type=lambda text: [int(one) for one in list_of([str(one) for one in STEPS])(text)],
-                        help=", ".join(map(str, STEPS)))
+                        type=clients_of, help=", ".join(map(str, STEPS)))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE")
     parser.add_argument("--mdfront", type=pathlib.Path, default=ROOT / "build/release/mdfront",
