@@ -57,7 +57,8 @@ def run_tool(argv):
 def h2load(port, path, count, clients, more=()):
     """HTTP/1.1 over TLS with `clients` kept connections; every answer has to be a 200."""
     output = run_tool(["h2load", "--h1", SUITE, "--groups=X25519", "-n", count, "-c", clients,
-                       "-t", 1, *more, "--connect-to", f"127.0.0.1:{port}", f"https://bench.test{path}"])
+                       "-t", 1, *more, "--connect-to", f"127.0.0.1:{port}",
+                       f"https://bench.test{path}"])
     if f"{count} succeeded, 0 failed" not in output or f"{count} 2xx" not in output:
         raise RuntimeError(f"h2load: {output}")
     settled = re.search(r"TLS Protocol: (\S+)\nCipher: (\S+)", output)
