@@ -19,10 +19,10 @@ int hex_value(char c) {
 
 }  // namespace
 
-ChunkDecoder::Step ChunkDecoder::decode(std::string_view input) {
+ChunkDecoder::Step ChunkDecoder::decode(std::string_view input, std::string* trailers) {
     size_t at = 0;
     if (phase_ != Phase::Data) {
-        const char* reason = phase_ == Phase::Bad ? "bad-chunk" : read_framing(input, at);
+        const char* reason = phase_ == Phase::Bad ? "bad-chunk" : read_framing(input, at, trailers);
         if (reason != nullptr) {
             phase_ = Phase::Bad;
             return {State::Bad, at, {}, reason};
@@ -37,7 +37,7 @@ ChunkDecoder::Step ChunkDecoder::decode(std::string_view input) {
     return {State::More, at + size, input.substr(at, size), ""};
 }
 
-const char* ChunkDecoder::read_framing(std::string_view input, size_t& at) {
+const char* ChunkDecoder::read_framing(std::string_view input, size_t& at, std::string* trailers) {
     size_t start = at;
     while (at < input.size() && phase_ != Phase::Data && phase_ != Phase::Done) {
         const char c = input[at];
@@ -95,13 +95,15 @@ const char* ChunkDecoder::read_framing(std::string_view input, size_t& at) {
                 [[fallthrough]];
             case Phase::TrailerName:
                 if (const char* reason = read_name(c)) return reason;
+                if (trailers != nullptr) trailers->push_back(c);
                 break;
             case Phase::TrailerValue: {
                 const size_t stop = find_control(input, at, input.size());
                 trailer_bytes_ +=
                     static_cast<uint32_t>(std::min<size_t>(stop - at, trailer_bytes_max + 1));
-                at = stop;
                 if (trailer_bytes_ > trailer_bytes_max) return "trailers-too-large";
+                if (trailers != nullptr) trailers->append(input.substr(at, stop - at));
+                at = stop;
                 if (at == input.size()) continue;
                 if (input[at] != '\r') return "bad-trailer";
                 phase_ = Phase::TrailerLf;
@@ -109,6 +111,7 @@ const char* ChunkDecoder::read_framing(std::string_view input, size_t& at) {
             }
             case Phase::TrailerLf:
                 if (c != '\n') return "bad-trailer";
+                if (trailers != nullptr) trailers->append("\r\n");
                 phase_ = Phase::LineStart;
                 break;
             case Phase::EndLf:

@@ -1,11 +1,12 @@
 // The chunked transfer coding (RFC 9112 7.1), both ways. The decoder is strict (faults.md H1-26 …
-// H1-35), drops extensions and trailers, and bounds the framing's share. Pure.
+// H1-35), drops extensions and bounds the framing's share. Pure.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "proxy/limits.h"
@@ -35,8 +36,10 @@ class ChunkDecoder {
 
     /// Takes the next piece: framing up to and including one run of data. Call again with the rest
     /// while state is More and something was consumed. After Done, what was not consumed is the
-    /// next message. Bad stays Bad.
-    Step decode(std::string_view input);
+    /// next message. Bad stays Bad. Trailers are added to `trailers` as field lines, whose names
+    /// and values are as in a head; at most trailer_bytes_max and two bytes for each. Null:
+    /// dropped.
+    Step decode(std::string_view input, std::string* trailers = nullptr);
     void reset() { *this = ChunkDecoder(peer_); }
 
   private:
@@ -58,7 +61,7 @@ class ChunkDecoder {
     };
 
     /// Takes framing from `input` at `at` until data begins, the body ends or the input does.
-    const char* read_framing(std::string_view input, size_t& at);
+    const char* read_framing(std::string_view input, size_t& at, std::string* trailers);
     const char* read_size(char c);
     const char* end_size();
     const char* read_name(char c);

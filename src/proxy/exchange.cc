@@ -10,6 +10,8 @@ namespace {
 /// that, for instance long polls, only of those of the usual size.
 constexpr size_t replay_bytes_usual = 2 * 1024;
 constexpr size_t replays_unusual_max = 1024;
+/// Trailers of more than this do not keep their memory for the next request.
+constexpr size_t trailers_usual = 1024;
 
 std::span<const uint8_t> as_bytes(std::string_view text) {
     return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
@@ -66,6 +68,8 @@ bool Exchange::start(ResponseSink& sink, const RequestHead& head, const ForwardI
     interims_ = 0;
     progress_.reset();
     partial_.clear();
+    trailers_.clear();
+    if (trailers_.capacity() > trailers_usual) trailers_.shrink_to_fit();
 
     out_ = worker_.loop.chunks().take(net::Purpose::Control);
     if (!out_) return false;
@@ -246,7 +250,7 @@ Exchange::Step Exchange::complete(bool surplus) {
     (void)over(reusable ? Lease::pool(worker_.loop.now_ms() +
                                       reuse_ms(pool_idle_ms_, keep_alive_timeout_s_))
                         : Lease::close());
-    sink_->on_response_end();
+    sink_->on_response_end(trailers_);
     return Step::Over;
 }
 
@@ -364,7 +368,7 @@ Exchange::Step Exchange::read_body(std::string_view input) {
         }
         case Framing::Chunked:
             while (!input.empty()) {
-                const ChunkDecoder::Step step = chunks_.decode(input);
+                const ChunkDecoder::Step step = chunks_.decode(input, &trailers_);
                 if (step.state == ChunkDecoder::State::Bad) return fail(502, step.reason);
                 if (!step.data.empty() &&
                     sink_->on_response_data(as_bytes(step.data)) == Flow::Gone) {
@@ -417,7 +421,7 @@ Lease Exchange::on_backend_end() noexcept {
             break;
         case State::Tunnel:
             (void)over(Lease::close());
-            sink_->on_response_end();
+            sink_->on_response_end({});
             break;
         case State::Idle:
         case State::Over:
@@ -438,7 +442,7 @@ void Exchange::on_backend_closed(base::Error error) noexcept {
         (void)fail(503, "out-of-memory");  // give_up()
     } else if (state_ == State::Tunnel) {
         (void)over(Lease::close());
-        sink_->on_response_end();
+        sink_->on_response_end({});
     } else if (state_ != State::Sending) {
         (void)fail(502, "backend-reset-in-response");
     } else if (connected) {

@@ -140,6 +140,7 @@ class Exchange final : public BackendUser {
     Framing response_framing_ = Framing::None;
     uint64_t response_left_ = 0;
     ChunkDecoder chunks_{ChunkDecoder::Peer::Backend};
+    std::string trailers_;
     int interims_ = 0;
     bool backend_keep_alive_ = false;
     int keep_alive_timeout_s_ = -1;

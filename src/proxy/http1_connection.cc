@@ -396,14 +396,17 @@ void Http1Connection::respond_error(int status, bool close) {
     respond(error_page(status), close);
 }
 
-void Http1Connection::refuse(int status, const char* reason) {
+void Http1Connection::log_refused(const char* what, int status, const char* reason) {
     // The statuses that we refuse with differ in this.
     const auto line = worker_.refused_requests.next(
         static_cast<size_t>(status) % base::LogSampler::keys_max, worker_.loop.now_ms());
-    if (line) {
-        base::log_info("proxy", client_.address(), "request refused with {}: {}{}", status, reason,
-                       line.left_out());
-    }
+    if (!line) return;
+    base::log_info("proxy", client_.address(), "{} with {}: {}{}", what, status, reason,
+                   line.left_out());
+}
+
+void Http1Connection::refuse(int status, const char* reason) {
+    log_refused("request refused", status, reason);
     if (state_ == State::Head) {
         minor_ = 1;
         is_head_ = false;
@@ -416,7 +419,7 @@ void Http1Connection::refuse(int status, const char* reason) {
 void Http1Connection::break_request(int status, const char* reason) {
     request_->exchange().reset();
     if (!request_->response_begun()) return refuse(status, reason);
-    base::log_info("proxy", client_.address(), "response cut: {}", reason);
+    log_refused("response cut", status, reason);
     client_.abort();
 }
 
@@ -511,7 +514,9 @@ void Http1Connection::progress_made() {
     request_->set_deadline(client_.room() > 0 ? limits.backend_response_ms : 0);
 }
 
-void Http1Connection::on_response_end() noexcept {
+/// Trailers are not for HTTP/1 clients: who asks for them by TE does so hop by hop, and few can
+/// merge them (RFC 9110 6.5.1, faults.md H1-34).
+void Http1Connection::on_response_end(std::string_view) noexcept {
     const base::Reentry::Entered entered(reentry_);
     if (response_framing_ == Framing::Chunked && client_.append(last_chunk) == Flow::Gone) return;
     if (client_.flush() == Flow::Gone) return;

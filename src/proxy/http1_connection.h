@@ -47,7 +47,7 @@ class Http1Connection final : public ClientProtocol, private ResponseSink {
     Flow on_response_head(const ResponseHead& head, bool has_body) noexcept override;
     Flow on_response_data(std::span<const uint8_t> bytes) noexcept override;
     Flow on_response_flush() noexcept override;
-    void on_response_end() noexcept override;
+    void on_response_end(std::string_view trailers) noexcept override;
     void on_failed(int status, const char* reason) noexcept override;
     void on_request_room() noexcept override;
     void on_request_deadline() noexcept override;
@@ -70,6 +70,7 @@ class Http1Connection final : public ClientProtocol, private ResponseSink {
     void respond(const LocalResponse& response, bool close);
     void respond_error(int status, bool close);
     void send_local_rest();
+    void log_refused(const char* what, int status, const char* reason);
     /// Refuses what could not be parsed or came too late: answers, logs the reason, closes.
     void refuse(int status, const char* reason);
     /// A request that goes wrong after its head: refused if nothing was answered yet, else cut.

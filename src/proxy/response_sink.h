@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "proxy/flow.h"
 #include "proxy/head.h"
@@ -15,7 +16,8 @@ namespace proxy {
 /// it has to say, it returns. After Gone no more calls come.
 ///
 /// One final response: any number of on_interim_response(), on_response_head(), any number of
-/// on_response_data(), and on_response_end(); on_failed() instead of what is still to come.
+/// on_response_data(), and on_response_end() with the trailers; on_failed() instead of what is
+/// still to come.
 class ResponseSink {
   public:
     /// A 1xx other than 100 and 101. `head` lives during the call, as below.
@@ -25,8 +27,9 @@ class ResponseSink {
     virtual Flow on_response_data(std::span<const uint8_t> bytes) noexcept = 0;
     /// All that one read from the backend brought was given, and more is to come: send it.
     virtual Flow on_response_flush() noexcept = 0;
-    /// The response is complete: send what is left. The exchange is over.
-    virtual void on_response_end() noexcept = 0;
+    /// The response is complete: send what is left. The exchange is over. `trailers`: field lines,
+    /// of which none is about framing or routing (RFC 9110 6.5.1); they live during the call.
+    virtual void on_response_end(std::string_view trailers) noexcept = 0;
     /// It broke. `status`: what to tell the client (502, 503, 504) if nothing of a final response
     /// was given yet; else the client's message has to be cut. The exchange is over. `reason` is
     /// for the log.

@@ -20,6 +20,7 @@ struct Decoded {
     ChunkDecoder::State state = ChunkDecoder::State::More;
     std::string reason;
     std::string data;
+    std::string trailers;
     size_t consumed = 0;
 };
 
@@ -28,7 +29,7 @@ Decoded decode(std::string_view bytes, size_t step) {
     Decoded decoded;
     while (decoded.state == ChunkDecoder::State::More && decoded.consumed < bytes.size()) {
         const std::string_view piece = bytes.substr(decoded.consumed, step);
-        const ChunkDecoder::Step taken = decoder.decode(piece);
+        const ChunkDecoder::Step taken = decoder.decode(piece, &decoded.trailers);
         check(taken.consumed <= piece.size());
         check(taken.consumed > 0 || taken.state == ChunkDecoder::State::Bad);
         decoded.state = taken.state;
@@ -84,9 +85,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         base::check(pieces.state == whole.state && pieces.reason == whole.reason);
         base::check(pieces.data == whole.data);
         if (whole.state == ChunkDecoder::State::Done)
+            base::check(pieces.trailers == whole.trailers);
+        if (whole.state == ChunkDecoder::State::Done)
             base::check(pieces.consumed == whole.consumed);
     }
     if (whole.state != ChunkDecoder::State::Done) return 0;
+    // All of them and nothing else stand between the last chunk and the end.
+    base::check(bytes.substr(0, whole.consumed).ends_with(whole.trailers + "\r\n"));
     check_llhttp(bytes.substr(0, whole.consumed), whole.data);
     std::string again;
     if (!whole.data.empty()) {
