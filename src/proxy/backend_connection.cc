@@ -115,9 +115,9 @@ Waiting BackendConnection::waiting() const {
     return {stream_->unsent(), waits_since_ms_};
 }
 
-bool BackendConnection::takes_more() {
+uint64_t BackendConnection::taken() {
     const int64_t before = std::exchange(acknowledged_, stream_->acknowledged());
-    return acknowledged_ > before;
+    return static_cast<uint64_t>(std::max<int64_t>(0, acknowledged_ - before));
 }
 
 size_t BackendConnection::send_room() const {

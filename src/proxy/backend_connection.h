@@ -69,9 +69,9 @@ class BackendConnection final : public net::StreamHandler {
     /// Bytes to the server; dropped if the connection broke, of which on_backend_closed() tells.
     void send(net::Chunk chunk);
     Waiting waiting() const;
-    /// Whether the server's kernel has acknowledged more since the last time that this was asked: a
-    /// send that has not ended says nothing. A system call.
-    bool takes_more();
+    /// Bytes that the server's kernel has acknowledged since the last time that this was asked: a
+    /// send that has not ended says nothing. 0 where nobody counts them. A system call.
+    uint64_t taken();
     /// The next bytes come when there is room for them: `room` says how many can be taken, 0 none
     /// until this is called again. A receive brings at most net::large_buffer_bytes, or
     /// net::bulk_buffer_bytes where there is room for so many and the server fills its buffers.

@@ -17,11 +17,12 @@ class BodyClock {
         since_ms_ = now_ms;
         runs_ = true;
     }
-    /// We cannot take more for now.
-    void pause(uint64_t now_ms) {
-        if (!runs_) return;
+    /// We cannot take more for now. False if it was paused already.
+    bool pause(uint64_t now_ms) {
+        if (!runs_) return false;
         waited_ms_ += now_ms - since_ms_;
         runs_ = false;
+        return true;
     }
     /// False if it was not paused.
     bool resume(uint64_t now_ms) {

@@ -399,7 +399,7 @@ void ClientConnection::watch_output() {
 /// What the client's kernel acknowledged counts, not what ours took: that takes much at once, and
 /// then nothing until a third of its memory is free. Where nobody counts, anything is enough.
 bool ClientConnection::is_too_slow(int64_t acknowledged) const {
-    if (acknowledged < 0) return !took_some_;
+    if (acknowledged < 0) return !took_some_ && stream_->unsent() >= unsent_;
     const uint64_t rate_min = worker_.routes.get().limits().response_rate_min;
     return static_cast<uint64_t>(acknowledged - acknowledged_) < rate_min * output_span_ms / 1000;
 }
@@ -520,6 +520,7 @@ void ClientConnection::on_closed(base::Error) noexcept {
     }
     if (state_ != State::Over) move_to(State::Over);
     settle();
+    waits_since_ms_ = 0;  // the stream is another one's soon, and we may be lent out and stay
     deadline_.disarm();
     output_deadline_.disarm();
     if (lent_ && worker_.options.tls.handshake_pool->withdraw(*session_)) lent_ = false;
@@ -552,7 +553,7 @@ void ClientConnection::on_deadline(void* self) noexcept {
 void ClientConnection::on_output_deadline(void* self) noexcept {
     auto& connection = *static_cast<ClientConnection*>(self);
     const base::Reentry::Entered entered(connection.reentry_);
-    if (connection.waits_since_ms_ == 0) return;
+    if (connection.waits_since_ms_ == 0 || connection.stream_->unsent() == 0) return;
     const int64_t acknowledged = connection.stream_->acknowledged();
     if (connection.is_measured_ && connection.is_too_slow(acknowledged)) {
         base::log_debug("proxy", connection.address_, "cut: too slow in taking the response");
@@ -561,6 +562,7 @@ void ClientConnection::on_output_deadline(void* self) noexcept {
     }
     connection.is_measured_ = true;
     connection.acknowledged_ = acknowledged;
+    connection.unsent_ = connection.stream_->unsent();
     connection.took_some_ = false;
     connection.output_deadline_.set(output_span_ms);
 }

@@ -70,6 +70,7 @@ class ClientConnection final : public net::StreamHandler,
     void shed();
     /// ClientProtocol::idle_since_ms(); 0 before there is one.
     uint64_t idle_since_ms() const;
+    bool is_over() const { return state_ == State::Over; }
     /// Closes it in order if it is idle.
     void close_idle();
     /// Nothing is received now: cuts it if the client is gone. True if it has to be looked at
@@ -132,6 +133,7 @@ class ClientConnection final : public net::StreamHandler,
     Deadline deadline_;                         // the protocol's; before: the handshake's
     Deadline output_deadline_;                  // for what waits to be taken
     uint64_t waits_since_ms_ = 0;               // output, for the client to take; 0: none waits
+    size_t unsent_ = 0;                         // when output_deadline_ began
     int64_t acknowledged_ = 0;                  // when output_deadline_ began
     net::Chunk gather_;                         // plaintext to be sealed; TLS only
     net::Chunk out_;                            // sealed or plain bytes to be sent

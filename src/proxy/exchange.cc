@@ -69,7 +69,6 @@ bool Exchange::start(ResponseSink& sink, const RequestHead& head, const ForwardI
     progress_.reset();
     partial_.clear();
     trailers_.clear();
-    if (trailers_.capacity() > trailers_usual) trailers_.shrink_to_fit();
 
     out_ = worker_.loop.chunks().take(net::Purpose::Control);
     if (!out_) return false;
@@ -199,6 +198,14 @@ size_t Exchange::room() const {
     return connection_->send_room();
 }
 
+void Exchange::begin_to_watch() {
+    if (waiting().bytes > 0) (void)connection_->taken();
+}
+
+bool Exchange::is_being_taken(uint64_t bytes_min) {
+    return waiting().bytes > 0 && connection_->taken() >= std::max<uint64_t>(1, bytes_min);
+}
+
 void Exchange::resume_response() {
     if (connection_ == nullptr) return;
     if (const size_t room = sink_->room(); room > 0) connection_->set_room(room);
@@ -217,6 +224,8 @@ void Exchange::reset() {
     move_to(State::Idle);
     out_ = {};
     forget_first();
+    trailers_.clear();
+    if (trailers_.capacity() > trailers_usual) trailers_.shrink_to_fit();
     sink_ = nullptr;
     site_ = nullptr;
 }

@@ -54,8 +54,11 @@ class Exchange final : public BackendUser {
     size_t room() const;
     /// What of the request waits for the server to take it.
     Waiting waiting() const { return connection_ != nullptr ? connection_->waiting() : Waiting{}; }
-    /// Some of that was taken since the last time that this was asked.
-    bool is_being_taken() { return waiting().bytes > 0 && connection_->takes_more(); }
+    /// From now on is_being_taken() counts.
+    void begin_to_watch();
+    /// Something waits, and of it so many bytes were taken since begin_to_watch() or the last time
+    /// that this was asked.
+    bool is_being_taken(uint64_t bytes_min);
 
     /// The sink has room again.
     void resume_response();

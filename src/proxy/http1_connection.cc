@@ -211,8 +211,7 @@ void Http1Connection::begin_request_body(const RequestHead& head) {
 size_t Http1Connection::read_body(std::string_view input) {
     if (request_->body_room() == 0) {
         // It is the backend that is slow now.
-        request_->pause_body();
-        request_->set_deadline(request_->limits().backend_response_ms);
+        if (request_->pause_body()) await_backend();
         return 0;
     }
     size_t used = 0;
@@ -262,6 +261,12 @@ void Http1Connection::end_request_body() {
         return;
     }
     request_->exchange().end_body();
+    await_backend();
+}
+
+/// It is the backend's turn: to take the request, or to answer.
+void Http1Connection::await_backend() {
+    request_->exchange().begin_to_watch();
     request_->set_deadline(request_->limits().backend_response_ms);
 }
 
@@ -352,7 +357,9 @@ void Http1Connection::on_request_deadline() noexcept {
             return;
     }
     // A server that takes the request slowly is not one that does not answer.
-    if (request_->exchange().is_being_taken()) {
+    const Limits& limits = request_->limits();
+    if (request_->exchange().is_being_taken(uint64_t{limits.body_rate_min} *
+                                            limits.backend_response_ms / 1000)) {
         return request_->set_deadline(request_->limits().backend_response_ms);
     }
     request_->exchange().reset();

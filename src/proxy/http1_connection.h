@@ -64,6 +64,7 @@ class Http1Connection final : public ClientProtocol, private ResponseSink {
     void forward(const RequestHead& head, const Forward& decision);
     void begin_request_body(const RequestHead& head);
     void end_request_body();
+    void await_backend();
 
     /// Answers with a response of our own; closes after it if `close` or if the request has a body
     /// that was not read.

@@ -79,8 +79,8 @@ Request::Body Request::take_body(std::string_view data) {
     return Body::Taken;
 }
 
-void Request::pause_body() {
-    clock_.pause(worker_.loop.now_ms());
+bool Request::pause_body() {
+    return clock_.pause(worker_.loop.now_ms());
 }
 
 bool Request::resume_body() {

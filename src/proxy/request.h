@@ -54,9 +54,9 @@ class Request {
     size_t body_room() const;
     /// `data`: 16 KiB at most, and body_room() was not 0.
     Body take_body(std::string_view data);
-    /// body_room() is 0, or not any more: the time in between is not the client's. resume_body() is
-    /// false if it was not paused.
-    void pause_body();
+    /// body_room() is 0, or not any more: the time in between is not the client's. False if that is
+    /// known already.
+    bool pause_body();
     bool resume_body();
     uint64_t body_bytes() const { return clock_.bytes(); }
 

@@ -90,16 +90,20 @@ void WorkerContext::on_places_timer(void* self) noexcept {
     auto& worker = *static_cast<WorkerContext*>(self);
     const size_t places = worker.options.loop.connections_max;
     const size_t target = places - places / 8;
-    const size_t taken = worker.loop.counters().connections;
-    if (taken <= target) return;
+    if (worker.loop.counters().connections <= target) return;
+    const uint64_t now_ms = worker.loop.now_ms();
     std::vector<std::pair<uint64_t, ClientConnection*>> idle;
+    size_t open = 0;  // those that are closing need not be closed
     for (ClientConnection* c = worker.first_connection; c != nullptr; c = c->next) {
-        if (const uint64_t since_ms = c->idle_since_ms()) idle.emplace_back(since_ms, c);
+        if (c->is_over()) continue;
+        ++open;
+        const uint64_t since_ms = c->idle_since_ms();
+        if (since_ms != 0 && since_ms + idle_min_ms <= now_ms) idle.emplace_back(since_ms, c);
     }
     std::sort(idle.begin(), idle.end());
-    if (idle.size() > taken - target) idle.resize(taken - target);
+    idle.resize(std::min(idle.size(), open - std::min(open, target)));
     for (const auto& [since_ms, connection] : idle) connection->close_idle();
-    worker.watch_places();
+    worker.loop.timers().arm(worker.places_timer_, places_sweep_ms);  // until there are places
 }
 
 void WorkerContext::shed_slowest() {

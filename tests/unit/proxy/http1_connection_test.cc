@@ -246,9 +246,22 @@ TEST_CASE("deadlines end what does not go on, and blame who is slow") {
 
 TEST_CASE("that there is memory again is no progress") {
     Conversation c;
+    std::string more;  // of the body
     SECTION("of a body") {
         (void)c.http1->on_bytes(post + "12345");
         c.reach_server("12345");
+    }
+    SECTION("of a body that its server does not take") {
+        c.limits.request_body_max = 0;
+        c.publish();
+        more.assign(16'000, 'x');
+        (void)c.http1->on_bytes(
+            "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000000\r\n\r\n");
+        c.reach_server();
+        for (int full = 0; full < 20; full = c.http1->on_bytes(more) == 0 ? full + 1 : 0) {
+            c.end_turn();
+            c.loop->turn(5);
+        }
     }
     SECTION("of a response") {
         (void)c.http1->on_bytes(get);
@@ -261,6 +274,7 @@ TEST_CASE("that there is memory again is no progress") {
     while (c.client.end.empty() && c.loop->now_ms() < begun_ms + 2 * c.limits.backend_response_ms) {
         c.http1->on_writable();
         c.end_turn();
+        (void)c.http1->on_bytes(more);
         c.loop->turn(50);
     }
     CHECK_FALSE(c.client.end.empty());
