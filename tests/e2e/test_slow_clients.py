@@ -118,3 +118,15 @@ def test_refused_requests_are_told_of_now_and_then(front):
             client.read_to_end()
     wait_until(lambda: "request refused with 400" in front.log, "the log tells of it")
     assert len([line for line in front.log.splitlines() if "request refused" in line]) <= 20
+
+
+def test_idle_connections_make_place_for_newcomers(mdfront, site, backend):
+    front = mdfront([site(backend)], server={"workers": 1}, limits={"connections_max": 20})
+    idle = [front.connect_plain() for _ in range(20)]
+    for client in idle:
+        assert client.exchange().status == 200
+    at = time.monotonic()
+    assert front.get().status == 200
+    assert time.monotonic() - at < 10  # and not after idle_timeout, a minute
+    for client in idle:
+        client.close()
