@@ -12,9 +12,10 @@ constexpr size_t record_bytes = tls::Session::plaintext_max;
 /// One read from a backend may bring so much while at most one chunk waits for the client.
 constexpr size_t output_bytes_max = net::bulk_buffer_bytes + net::chunk_bytes;
 /// Output may wait for so long before Limits::response_rate_min counts; then it has to be kept in
-/// each span of this length.
+/// each span of this length. That is long, since a receiver opens its window again in lumps of a
+/// sixteenth of its buffer, a minute's worth for who reads slowly.
 constexpr uint64_t output_grace_ms = 10'000;
-constexpr uint64_t output_span_ms = 50'000;
+constexpr uint64_t output_span_ms = 100'000;
 /// Nobody takes as long for what he was sent last, at any rate.
 constexpr uint64_t last_output_ms = 3'600'000;
 

@@ -41,8 +41,8 @@ struct Limits {
     uint32_t idle_ms = 60'000;       // keep-alive
     uint32_t body_ms = 20'000;       // without a byte of a request's body that we are ready for
     uint32_t body_rate_min = 1024;   // bytes/s of a request body, averaged from its first 10 s on
-    /// bytes/s that a client takes of what it was sent, while something waits for it: in each 50 s
-    /// after the first 10. A client that takes nothing is cut after 60 s.
+    /// bytes/s that a client takes of what it was sent, while something waits for it: in each 100 s
+    /// after the first 10. A client that takes nothing is cut after 110 s.
     uint32_t response_rate_min = 1024;
     uint32_t backend_connect_ms = 5'000;
     /// Request sent to the first byte of the response, and between two reads of its body.

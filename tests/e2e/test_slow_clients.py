@@ -43,8 +43,8 @@ def test_a_client_that_takes_nothing_is_cut_and_its_backend_let_go(mdfront, site
     front = mdfront([site(backend)], limits={"response_rate_min": "1MiB"})
     at = time.monotonic()
     with read_nothing(front) as client:
-        assert stream.was_cut.wait(90)
-        assert time.monotonic() - at > 50  # 10 s, and 50 s in which nothing was taken
+        assert stream.was_cut.wait(150)
+        assert time.monotonic() - at > 100  # 10 s, and 100 s in which nothing was taken
         with pytest.raises(ConnectionResetError):  # never an end that looks complete
             while client.recv(1_000_000):
                 pass

@@ -175,7 +175,7 @@ const std::vector<Key<proxy::Limits>>& limit_keys() {
           "Bytes per second of a request's body, averaged, from its tenth second on; 0: no limit."},
          set_size<&T::body_rate_min, 0, 1u << 30>},
         {{"response_rate_min", "size", "\"1KiB\"",
-          "Bytes per second that a client takes of what it was sent, in each 50 s after the first "
+          "Bytes per second that a client takes of what it was sent, in each 100 s after the first "
           "10; 0: no limit."},
          set_size<&T::response_rate_min, 0, 1u << 30>},
         {{"backend_connect_timeout", "duration", "\"5s\"", "Connecting to a backend's server."},
