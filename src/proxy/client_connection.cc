@@ -453,13 +453,13 @@ void ClientConnection::cut() {
     settle();
 }
 
-uint64_t ClientConnection::idle_since_ms() const {
-    return state_ == State::Open && waiting() == 0 ? protocol_->idle_since_ms() : 0;
+Idle ClientConnection::idle() const {
+    return state_ == State::Open && waiting() == 0 ? protocol_->idle() : Idle{};
 }
 
 void ClientConnection::close_idle() {
     const base::Reentry::Entered entered(reentry_);
-    if (idle_since_ms() != 0) protocol_->on_deadline();
+    if (idle().since_ms != 0) protocol_->on_deadline();
     settle();
 }
 

@@ -68,8 +68,8 @@ class ClientConnection final : public net::StreamHandler,
     void on_memory();
     /// Its memory is needed by others, and it is the slowest: cut.
     void shed();
-    /// ClientProtocol::idle_since_ms(); 0 before there is one.
-    uint64_t idle_since_ms() const;
+    /// ClientProtocol::idle(); not, before there is one.
+    Idle idle() const;
     bool is_over() const { return state_ == State::Over; }
     /// Closes it in order if it is idle.
     void close_idle();

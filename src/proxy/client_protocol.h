@@ -57,6 +57,12 @@ class ClientTransport {
     ~ClientTransport() = default;
 };
 
+/// A connection on which nothing is asked for.
+struct Idle {
+    uint64_t since_ms = 0;  ///< loop time; 0: it is not idle
+    bool is_new = false;    ///< it never asked for anything
+};
+
 /// What a connection tells its protocol, always from the loop and never nested.
 class ClientProtocol {
   public:
@@ -80,9 +86,9 @@ class ClientProtocol {
     /// The connection is over, ours or the client's doing: what is under way is given up. Nothing
     /// is called afterwards.
     virtual void on_gone() = 0;
-    /// Since when nothing is under way and nothing has begun (loop time); 0: something is. Such a
-    /// connection can be closed when others need its place: as by on_deadline().
-    virtual uint64_t idle_since_ms() const = 0;
+    /// Whether nothing is under way and nothing has begun. Such a connection can be closed when
+    /// others need its place: as by on_deadline().
+    virtual Idle idle() const = 0;
     /// What of its requests waits for servers to take it.
     virtual Waiting waiting_for_servers() const = 0;
     /// A response is being waited for: what the session has to say can go with it.

@@ -21,7 +21,7 @@ std::span<const uint8_t> as_bytes(std::string_view text) {
 }  // namespace
 
 Http1Connection::Http1Connection(ClientTransport& client, WorkerContext& worker)
-    : client_(client), worker_(worker), idle_since_ms_(worker.loop.now_ms()) {}
+    : client_(client), worker_(worker), idle_{worker.loop.now_ms(), true} {}
 
 Http1Connection::~Http1Connection() {
     give_back_request();
@@ -72,8 +72,8 @@ bool Http1Connection::is_waiting_for_response() const {
     return request_ && request_->exchange().is_under_way();
 }
 
-uint64_t Http1Connection::idle_since_ms() const {
-    return state_ == State::Head && !head_begun_ ? idle_since_ms_ : 0;
+Idle Http1Connection::idle() const {
+    return state_ == State::Head && !head_begun_ ? idle_ : Idle{};
 }
 
 Waiting Http1Connection::waiting_for_servers() const {
@@ -440,7 +440,7 @@ void Http1Connection::message_done() {
         return;
     }
     move_to(State::Head);
-    idle_since_ms_ = worker_.loop.now_ms();
+    idle_ = {worker_.loop.now_ms(), false};
     client_.set_deadline(worker_.routes.get().limits().idle_ms);
     client_.resume();
 }

@@ -31,7 +31,7 @@ class Http1Connection final : public ClientProtocol, private ResponseSink {
     void on_drain() override;
     void on_gone() override;
     bool is_waiting_for_response() const override;
-    uint64_t idle_since_ms() const override;
+    Idle idle() const override;
     Waiting waiting_for_servers() const override;
 
   private:
@@ -91,7 +91,7 @@ class Http1Connection final : public ClientProtocol, private ResponseSink {
     std::unique_ptr<LocalRest> local_rest_;
     State state_ = State::Head;
     HeadProgress progress_;
-    uint64_t idle_since_ms_;   // while no head has begun
+    Idle idle_;                // while no head has begun
     bool head_begun_ = false;  // bytes of a head are there: its deadline runs
     bool keep_alive_ = true;   // after the response in progress
     bool is_head_ = false;     // HEAD: no body in the response

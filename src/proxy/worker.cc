@@ -92,17 +92,33 @@ void WorkerContext::on_places_timer(void* self) noexcept {
     const size_t target = places - places / 8;
     if (worker.loop.counters().connections <= target) return;
     const uint64_t now_ms = worker.loop.now_ms();
-    std::vector<std::pair<uint64_t, ClientConnection*>> idle;
-    size_t open = 0;  // those that are closing need not be closed
+    using Candidates = std::vector<std::pair<uint64_t, ClientConnection*>>;  // by idle since
+    Candidates fresh;
+    Candidates kept;
+    size_t young = 0;  // they get their time to ask, and then make place for those that have
+    size_t open = 0;   // those that are closing need not be closed
     for (ClientConnection* c = worker.first_connection; c != nullptr; c = c->next) {
         if (c->is_over()) continue;
         ++open;
-        const uint64_t since_ms = c->idle_since_ms();
-        if (since_ms != 0 && since_ms + idle_min_ms <= now_ms) idle.emplace_back(since_ms, c);
+        const Idle idle = c->idle();
+        if (idle.since_ms == 0) continue;
+        if (!idle.is_new) {
+            kept.emplace_back(idle.since_ms, c);
+        } else if (idle.since_ms + idle_min_ms <= now_ms) {
+            fresh.emplace_back(idle.since_ms, c);
+        } else {
+            ++young;
+        }
     }
-    std::sort(idle.begin(), idle.end());
-    idle.resize(std::min(idle.size(), open - std::min(open, target)));
-    for (const auto& [since_ms, connection] : idle) connection->close_idle();
+    const auto close_oldest = [](Candidates& candidates, size_t most) {
+        std::sort(candidates.begin(), candidates.end());
+        candidates.resize(std::min(candidates.size(), most));
+        for (const auto& [since_ms, connection] : candidates) connection->close_idle();
+        return candidates.size();
+    };
+    const size_t wanted = open - std::min(open, target);
+    const size_t closed = young + close_oldest(fresh, wanted);
+    if (closed < wanted) (void)close_oldest(kept, wanted - closed);
     worker.loop.timers().arm(worker.places_timer_, places_sweep_ms);  // until there are places
 }
 

@@ -78,8 +78,8 @@ struct WorkerContext {
     /// still there (ClientConnection::look_if_paused()).
     void watch_paused();
 
-    /// Nearly all places for connections are taken: those that have been idle for longest are
-    /// closed, until an eighth of the places is free; not those of the last second.
+    /// Nearly all places for connections are taken: idle ones are closed until an eighth is free,
+    /// first those that have never asked for anything, those that are idle for longest first.
     void watch_places();
 
     /// All client connections, for draining.
@@ -91,7 +91,7 @@ struct WorkerContext {
     static constexpr uint64_t paused_sweep_ms = 5'000;
     static void on_memory_timer(void* self) noexcept;
     static constexpr uint64_t places_sweep_ms = 250;
-    static constexpr uint64_t idle_min_ms = 1'000;  // before it counts
+    static constexpr uint64_t idle_min_ms = 1'000;  // for a first request to come
     static void on_paused_timer(void* self) noexcept;
     static void on_places_timer(void* self) noexcept;
     void shed_slowest();

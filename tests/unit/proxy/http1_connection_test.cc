@@ -435,14 +435,16 @@ TEST_CASE("the server's deadline does not run while the client has to take what 
 TEST_CASE("only a connection between requests counts as idle") {
     Conversation c;
     c.loop->turn(1);
-    CHECK(c.http1->idle_since_ms() != 0);
+    CHECK(c.http1->idle().since_ms != 0);
+    CHECK(c.http1->idle().is_new);
     (void)c.http1->on_bytes("GET /");
-    CHECK(c.http1->idle_since_ms() == 0);
+    CHECK(c.http1->idle().since_ms == 0);
     (void)c.http1->on_bytes(get);
-    CHECK(c.http1->idle_since_ms() == 0);
+    CHECK(c.http1->idle().since_ms == 0);
     c.reach_server();
     c.server_says(ok("hello"));
     REQUIRE(c.client_gets("hello"));
-    CHECK(c.http1->idle_since_ms() >= c.loop->now_ms() - 1000);
+    CHECK(c.http1->idle().since_ms >= c.loop->now_ms() - 1000);
+    CHECK_FALSE(c.http1->idle().is_new);
     CHECK(c.all_is_over());
 }
