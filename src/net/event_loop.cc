@@ -86,7 +86,11 @@ EventLoop::~EventLoop() {
     // Mostly destruction: what it frees may close streams and defer more.
     while (deferred_.is_linked()) run_deferred();
     acceptor_->shut_down();
-    table_->for_each([](Stream& stream) { stream.begin_close({}); });
+    table_->for_each([](Stream& stream) {
+        // A FIN behind a part of what was given would look like its end.
+        if (stream.outgoing_ != nullptr) return stream.abort();
+        stream.begin_close({});
+    });
     ring_->cancel_all();
     // Handlers may be gone: from here on completions are only counted off.
     const auto busy = [this] {

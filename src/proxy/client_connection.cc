@@ -463,6 +463,12 @@ void ClientConnection::close_idle() {
     settle();
 }
 
+void ClientConnection::stop() {
+    const base::Reentry::Entered entered(reentry_);
+    if (state_ == State::Open && protocol_->idle().since_ms == 0) abort();
+    settle();
+}
+
 bool ClientConnection::look_if_paused() {
     if (state_ != State::Open || !stream_->paused()) return false;
     if (!stream_->is_broken()) return true;

@@ -73,6 +73,8 @@ class ClientConnection final : public net::StreamHandler,
     bool is_over() const { return state_ == State::Over; }
     /// Closes it in order if it is idle.
     void close_idle();
+    /// The worker ends: what is under way is cut, so that no part of it looks complete.
+    void stop();
     /// Nothing is received now: cuts it if the client is gone. True if it has to be looked at
     /// again.
     bool look_if_paused();

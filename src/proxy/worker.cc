@@ -181,7 +181,10 @@ struct Worker::Impl {
 
     ~Impl() {
         // Connections are owned by their streams' last call, which does not come any more.
-        while (context->first_connection != nullptr) delete context->first_connection;
+        while (context->first_connection != nullptr) {
+            context->first_connection->stop();
+            delete context->first_connection;
+        }
     }
 
     void accept(net::Stream& stream, const ListenSocket& socket) noexcept {
