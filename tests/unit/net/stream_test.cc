@@ -304,6 +304,27 @@ TEST_CASE("abort gives the peer a reset and never an orderly end") {
     }
 }
 
+TEST_CASE("a loop that ends sends no FIN behind a part of what it was given") {
+    Fixture f;
+    const int size = 4096;
+    ::setsockopt(f.theirs.fd(), SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+    f.ours.when_writable = [&] {
+        f.ours.stream->send(chunk_of(*f.loop, std::string(17'000, 'z')));
+    };
+    f.ours.when_writable();
+    turn_for(*f.loop, 50);
+    REQUIRE(f.ours.stream->unsent() > 0);
+    f.ours.when_writable = nullptr;
+    f.ours.stream->finish();
+    f.loop.reset();
+    ssize_t last = -EAGAIN;
+    for (int tries = 0; tries < 5'000 && (last > 0 || last == -EAGAIN); ++tries) {
+        last = read_now(f.theirs.fd(), f.their_input);
+        if (last == -EAGAIN) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    CHECK(last == -ECONNRESET);
+}
+
 TEST_CASE("A reset by the peer is on_closed with ECONNRESET, once") {
     for (const ReceiveMode mode : {ReceiveMode::Multishot, ReceiveMode::OneShot}) {
         Fixture f(true, mode);
