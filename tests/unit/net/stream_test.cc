@@ -1,5 +1,7 @@
 #include <sys/ioctl.h>
 
+#include <thread>
+
 #include "support.h"
 
 namespace net {
