@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "app/setup.h"
+#include "app/version.h"
 #include "base/clock.h"
 #include "md/revocation.h"
 
@@ -76,7 +77,10 @@ class Parser {
         add_certs();
         add_accounts();
         add_store();
-        verb(cli_, "version", "The version", Verb::Version).footer("");
+        CLI::App& version =
+            verb(cli_, "version", "The version, and the libraries it runs with", Verb::Version);
+        version.add_flag("-v,--verbose", line_.verbose, "Also what this machine lets it do");
+        version.footer("");
     }
 
     CLI::App& cli() { return cli_; }
@@ -235,8 +239,8 @@ int run_check(const std::string& config_path) {
     return exit_ok;
 }
 
-int run_version() {
-    fmt::print("mdfront {}\n", MDFRONT_VERSION);
+int run_version(bool verbose) {
+    fmt::print("{}", describe_version(verbose));
     return exit_ok;
 }
 

@@ -25,7 +25,8 @@ struct CommandLine {
     };
     Verb verb = Verb::Run;
     std::string config = "/etc/mdfront/mdfront.toml";
-    std::string admin;   // --admin: where the running mdfront is; "": as the configuration says
+    std::string admin;  // --admin: where the running mdfront is; "": as the configuration says
+    bool verbose = false;
     std::string name;    // of a domain, or of an account
     std::string reason;  // of a revocation, one that there is
     std::string store;   // --store; "": as the configuration says
@@ -41,6 +42,6 @@ bool parse_command_line(int argc, char** argv, CommandLine& line, int& exit_code
 /// `mdfront check`: all that a start does short of listening and writing.
 int run_check(const std::string& config_path);
 /// `mdfront version`.
-int run_version();
+int run_version(bool verbose);
 
 }  // namespace app

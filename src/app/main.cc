@@ -27,7 +27,7 @@ int main(int argc, char** argv) {
         case Verb::StoreCheck:
             return app::run_store_check(line);
         case Verb::Version:
-            return app::run_version();
+            return app::run_version(line.verbose);
         case Verb::Run:
             break;
     }

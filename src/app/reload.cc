@@ -55,7 +55,7 @@ std::vector<std::string> changes_for_next_start(const Setup& before, const Setup
     differs(a.server.user != b.server.user, "server.user");
     differs(a.server.access_log.path != b.server.access_log.path, "server.access_log");
     differs(admin_of(before) != admin_of(now), "[admin]");
-    differs(a.tls.policy != b.tls.policy ||
+    differs(a.tls.policy != b.tls.policy || a.tls.groups != b.tls.groups ||
                 a.tls.certificates_decoded_max != b.tls.certificates_decoded_max,
             "[tls]");
     differs(a.limits.connections_max != b.limits.connections_max, "limits.connections_max");

@@ -281,6 +281,7 @@ std::vector<WorkerPlan> Server::make_plans() {
         options.number = static_cast<int>(i);
         options.loop = worker_loop_;
         options.tls.policy = configuration.tls.policy;
+        options.tls.groups = configuration.tls.groups;
         options.tls.handshake_pool = handshake_pool_.get();
         options.tls.certificates_decoded_max =
             static_cast<size_t>(configuration.tls.certificates_decoded_max);

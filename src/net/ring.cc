@@ -80,8 +80,10 @@ struct Ring::Kernel {
     ~Kernel() {
         if (created) io_uring_queue_exit(&ring);
     }
-    /// The system call. 0, or the negative errno of what could not be done now.
-    int enter(uint32_t wait_count, uint64_t wait_ms);
+    /// Submits what was prepared, and waits for a completion or until `wait_ms` have passed. 0, or
+    /// the negative errno of what could not be done now.
+    int enter(uint64_t wait_ms);
+    static int check(int result);
 
     io_uring ring{};
     bool created = false;
@@ -105,8 +107,6 @@ base::Result<std::unique_ptr<Ring>> Ring::create(uint32_t sq_entries, uint32_t c
     // Saves looking up the descriptor at each call. The kernel has 16 places per thread: without
     // one the ring works all the same.
     (void)io_uring_register_ring_fd(&uring);
-    io_uring_sq& sq = uring.sq;
-    for (unsigned i = 0; i < sq.ring_entries; ++i) sq.array[i] = i;
     return std::unique_ptr<Ring>(new Ring(std::move(kernel)));
 }
 
@@ -118,46 +118,40 @@ base::Status Ring::enable() {
     return r < 0 ? base::Status(base::system_error(r, "io_uring enable")) : base::Status();
 }
 
-int Ring::Kernel::enter(uint32_t wait_count, uint64_t wait_ms) {
-    io_uring_sq& sq = ring.sq;
-    io_uring_smp_store_release(sq.ktail, sq.sqe_tail);
-    sq.sqe_head = sq.sqe_tail;
-    const unsigned to_submit = sq.sqe_tail - io_uring_smp_load_acquire(sq.khead);
-
+int Ring::Kernel::enter(uint64_t wait_ms) {
+    if (wait_ms == 0) return check(io_uring_submit_and_get_events(&ring));
     __kernel_timespec timeout{};
     timeout.tv_sec = static_cast<int64_t>(wait_ms / 1000);
     timeout.tv_nsec = static_cast<int64_t>(wait_ms % 1000) * 1'000'000;
-    io_uring_getevents_arg arg{};
-    arg.ts = wait_count > 0 ? reinterpret_cast<uintptr_t>(&timeout) : 0;
-    unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
-    if (ring.enter_ring_fd != ring.ring_fd) flags |= IORING_ENTER_REGISTERED_RING;
-    const int r = io_uring_enter2(static_cast<unsigned>(ring.enter_ring_fd), to_submit, wait_count,
-                                  flags, reinterpret_cast<sigset_t*>(&arg), sizeof arg);
-    if (r >= 0) return 0;
-    switch (-r) {
+    io_uring_cqe* first = nullptr;  // stays in the queue for reap()
+    return check(io_uring_submit_and_wait_timeout(&ring, &first, 1, &timeout, nullptr));
+}
+
+int Ring::Kernel::check(int result) {
+    if (result >= 0) return 0;
+    switch (-result) {
         case ETIME:   // nothing happened in time
         case EINTR:   // a signal; the turn goes on
         case EAGAIN:  // no memory for a request now: entries stay queued
         case ENOMEM:
         case EBUSY:  // completions have to be taken first
-            return r;
+            return result;
         case EBADR:  // the kernel had no memory even for the list of what overflowed
             base::log_error("net", "", "the kernel lost completions for lack of memory");
-            return r;
+            return result;
     }
     base::check(false);  // a wrong thread or a wrong argument: ours alone
-    return r;
+    return result;
 }
 
 io_uring_sqe& Ring::next_entry() {
-    io_uring_sq& sq = kernel_->ring.sq;
     for (int attempt = 0;; ++attempt) {
-        if (sq.sqe_tail - io_uring_smp_load_acquire(sq.khead) < sq.ring_entries) [[likely]] {
-            return sq.sqes[sq.sqe_tail++ & sq.ring_mask];
+        if (io_uring_sqe* entry = io_uring_get_sqe(&kernel_->ring); entry != nullptr) [[likely]] {
+            return *entry;
         }
         // The kernel copies each entry when it takes it, so that the whole queue is free after
         // this; unless memory is short, when only time helps.
-        if (kernel_->enter(0, 0) < 0 && attempt > 0) ::usleep(1000);
+        if (kernel_->enter(0) < 0 && attempt > 0) ::usleep(1000);
     }
 }
 
@@ -256,8 +250,7 @@ void Ring::close(int fd) {
 }
 
 void Ring::submit_and_wait(uint64_t wait_ms) {
-    (void)kernel_->enter(wait_ms > 0 ? 1 : 0,
-                         wait_ms);  // what could not be done now is tried next turn
+    (void)kernel_->enter(wait_ms);  // what could not be done now is tried next turn
 }
 
 bool Ring::has_completions() const {
@@ -265,18 +258,18 @@ bool Ring::has_completions() const {
 }
 
 size_t Ring::reap(std::span<Completion> out) {
-    io_uring_cq& cq = kernel_->ring.cq;
-    const unsigned head = *cq.khead;
-    const unsigned ready = io_uring_smp_load_acquire(cq.ktail) - head;
-    const unsigned count = std::min(ready, static_cast<unsigned>(out.size()));
-    for (unsigned i = 0; i < count; ++i) {
-        const io_uring_cqe& entry = cq.cqes[(head + i) & cq.ring_mask];
-        out[i] = {entry.user_data, entry.res, entry.flags};
+    io_uring& uring = kernel_->ring;
+    size_t count = 0;
+    unsigned head = 0;
+    io_uring_cqe* entry = nullptr;
+    io_uring_for_each_cqe(&uring, head, entry) {
+        if (count == out.size()) break;
+        out[count++] = {entry->user_data, entry->res, entry->flags};
     }
-    if (count > 0) io_uring_smp_store_release(cq.khead, head + count);
-    if (ready <= count && io_uring_cq_has_overflow(&kernel_->ring)) [[unlikely]] {
+    io_uring_cq_advance(&uring, static_cast<unsigned>(count));
+    if (count < out.size() && io_uring_cq_has_overflow(&uring)) [[unlikely]] {
         ++overflows_;
-        (void)kernel_->enter(0, 0);  // moves what overflowed into the queue
+        (void)kernel_->enter(0);  // moves what overflowed into the queue
     }
     return count;
 }

@@ -17,13 +17,12 @@ constexpr const char* suites_tls12 =
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
-constexpr const char* groups = "X25519:P-256:P-384";
 constexpr const char* signature_algorithms =
     "ECDSA+SHA256:RSA-PSS+SHA256:RSA+SHA256:ECDSA+SHA384:RSA-PSS+SHA384:RSA+SHA384:"
     "ECDSA+SHA512:RSA-PSS+SHA512:RSA+SHA512:ed25519:ed448";
 
 /// A session resumes only under the very policy that made it (faults.md TL-14).
-bool set_session_id_context(SSL_CTX* context, Policy policy) {
+bool set_session_id_context(SSL_CTX* context, Policy policy, const std::string& groups) {
     const std::string text = fmt::format("mdfront {} {} {} {} {}", static_cast<int>(policy),
                                          suites_tls13, suites_tls12, groups, signature_algorithms);
     std::array<uint8_t, 32> digest{};
@@ -34,7 +33,7 @@ bool set_session_id_context(SSL_CTX* context, Policy policy) {
 
 }  // namespace
 
-bool apply_policy(SSL_CTX* context, Policy policy) {
+bool apply_policy(SSL_CTX* context, Policy policy, const std::vector<std::string>& groups) {
     // All is said here, so that nothing comes from the system's openssl.cnf. The change_cipher_spec
     // of RFC 8446 D.4 is among it: middleboxes want to see it. Level 0 forbids
     // nothing by itself: the lists below and read_certificate() hold the rules (key sizes, curves),
@@ -58,15 +57,20 @@ bool apply_policy(SSL_CTX* context, Policy policy) {
     SSL_CTX_set_timeout(context, std::chrono::seconds(TicketKeys::lifetime).count());
     SSL_CTX_set_read_ahead(context, 0);
     SSL_CTX_set_verify(context, SSL_VERIFY_NONE, nullptr);
+    // One list without OpenSSL 3.5's '/': of the groups that a client has sent a key share for the
+    // first one is taken, and nobody is asked for another share (HelloRetryRequest) in order to
+    // get a better one.
+    const std::string list = fmt::format("{}", fmt::join(groups, ":"));
     const int version_min = policy == Policy::Modern ? TLS1_3_VERSION : TLS1_2_VERSION;
     return SSL_CTX_set_min_proto_version(context, version_min) == 1 &&
            SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) == 1 &&
            SSL_CTX_set_ciphersuites(context, suites_tls13) == 1 &&
            SSL_CTX_set_cipher_list(context, suites_tls12) == 1 &&
-           SSL_CTX_set1_groups_list(context, groups) == 1 &&
+           SSL_CTX_set1_groups_list(context, list.c_str()) == 1 &&
            SSL_CTX_set1_sigalgs_list(context, signature_algorithms) == 1 &&
            SSL_CTX_set_num_tickets(context, 1) == 1 &&
-           SSL_CTX_set_max_early_data(context, 0) == 1 && set_session_id_context(context, policy);
+           SSL_CTX_set_max_early_data(context, 0) == 1 &&
+           set_session_id_context(context, policy, list);
 }
 
 }  // namespace tls

@@ -6,8 +6,8 @@
 
 namespace tls {
 
-/// Sets versions, suites, groups, signature algorithms, options and the session id context. False
-/// with OpenSSL's reason in the error queue.
-bool apply_policy(SSL_CTX* context, Policy policy);
+/// Sets versions, suites, `groups` (best first), signature algorithms, options and the session id
+/// context. False with OpenSSL's reason in the error queue.
+bool apply_policy(SSL_CTX* context, Policy policy, const std::vector<std::string>& groups);
 
 }  // namespace tls

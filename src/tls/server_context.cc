@@ -1,5 +1,6 @@
 #include "tls/server_context.h"
 
+#include "tls/groups.h"
 #include "tls/handshake.h"
 #include "tls/policy.h"
 #include "tls/ssl_session.h"
@@ -26,7 +27,9 @@ base::Result<std::unique_ptr<ServerContext>> ServerContext::create(const Context
     if (!worker.ticket_cipher || !worker.ssl_ctx) {
         return openssl_error("OpenSSL cannot make a TLS context");
     }
-    if (!apply_policy(worker.ssl_ctx.get(), options.policy)) {
+    const std::vector<std::string>& groups =
+        options.groups.empty() ? default_groups() : options.groups;
+    if (!apply_policy(worker.ssl_ctx.get(), options.policy, groups)) {
         return openssl_error("OpenSSL refuses the TLS policy");
     }
     install_callbacks(worker.ssl_ctx.get());

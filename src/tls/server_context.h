@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/ip_address.h"
@@ -19,7 +20,7 @@ namespace tls {
 
 class HandshakePool;
 
-/// Mozilla's server-side profiles: which versions, suites, groups and curves are offered.
+/// Mozilla's server-side profiles: which versions and suites are offered.
 enum class Policy : uint8_t {
     Modern,        ///< TLS 1.3 only
     Intermediate,  ///< TLS 1.2 (ECDHE with AEAD) and 1.3
@@ -34,6 +35,8 @@ struct Snapshots {
 
 struct ContextOptions {
     Policy policy = Policy::Intermediate;
+    /// Of the key exchange, best first (groups.h); empty: default_groups().
+    std::vector<std::string> groups;
     size_t certificates_decoded_max = 4096;
     /// For slow keys: sessions say NeedSlowKey, and their owner submits them. Null: they sign
     /// themselves, whatever it takes. Stopped before the context dies, destroyed after it.

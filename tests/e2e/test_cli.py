@@ -1,5 +1,6 @@
 """The command line: exit codes, help, and messages that say what to write."""
 import errno
+import re
 import socket
 
 import pytest
@@ -56,7 +57,23 @@ def test_help_is_printed_and_no_error(arguments):
 
 def test_version_names_product_and_libraries():
     done = run_command("version")
-    assert done.returncode == 0 and done.stdout.startswith("mdfront ")
+    assert done.returncode == 0
+    first, runs_with, built_with = done.stdout.splitlines()
+    assert re.fullmatch(r"mdfront \d+\.\d+\.\d+( \(commit [0-9a-f]{12}\))?", first)
+    # Those that the process has, which need not be those that it was built with.
+    for library in ("OpenSSL", "libcurl", "c-ares", "libseccomp"):
+        assert re.search(library + r" \d+\.\d+", runs_with)
+    for library in ("liburing", "llhttp", "fmt", "toml\\+\\+", "nlohmann-json", "CLI11"):
+        assert re.search(library + r" \d+\.\d+", built_with)
+
+
+def test_version_tells_the_groups_of_the_key_exchange_in_use():
+    text = run_command("version", "--verbose").stdout
+    offered = re.search(r"key exchange +(.*) \(default", text).group(1).split(", ")
+    assert offered[-3:] == ["X25519", "P-256", "P-384"]
+    has_hybrids = re.search(r"runs with +OpenSSL (\d+)\.(\d+)", text).groups() >= ("3", "5")
+    assert (offered[0] == "X25519MLKEM768") == has_hybrids
+    assert ("need another OpenSSL" in text) == (not has_hybrids)
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["run", "--wings"], ["check", "-c"]])

@@ -22,10 +22,10 @@
 // SimFiles::Trouble), and has to be good weather again at a time that check_in_time() knows. A new
 // rule goes to Invariants, which hears of each request, answer, start and step. Draw only from the
 // world's randomness, and never depending on contents: keys and signatures are others in each run.
-#include <catch2/catch.hpp>
 #include <cstdlib>
 
 #include "base/log.h"
+#include "catch.h"
 #include "sim_world.h"
 
 namespace md::test {

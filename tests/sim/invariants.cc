@@ -1,7 +1,6 @@
 #include "invariants.h"
 
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "sim_world.h"
 
 namespace md::test {

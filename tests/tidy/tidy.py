@@ -26,7 +26,7 @@ LIBRARIES = {
     r"openssl/": r"(tls|md)/|base/(random|secret)\.cc",
     r"llhttp\.h": r"proxy/http1_parser",
     r"nghttp2/": r"proxy/",
-    r"curl/": r"md/|app/command/admin_client\.cc",
+    r"curl/": r"md/|app/(command/admin_client|version)\.cc",
     r"nlohmann/": r"(md|app)/",
     r"toml\+\+/|toml\.hpp": r"app/",
     r"CLI/": r"app/",

@@ -69,6 +69,7 @@ struct ListenSettings {
 /// [tls]
 struct TlsSettings {
     tls::Policy policy = tls::Policy::Intermediate;
+    std::vector<std::string> groups;  // best first; empty: tls::default_groups()
     int certificates_decoded_max = 4096;
 };
 

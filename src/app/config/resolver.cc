@@ -5,6 +5,8 @@
 #include <netdb.h>
 #include <poll.h>
 
+#include <deque>
+
 namespace app {
 
 namespace {
@@ -15,8 +17,31 @@ int library_status() {
     return status;
 }
 
+/// What c-ares waits for.
+struct Waiting {
+    std::map<ares_socket_t, short> events;  // as poll() takes them
+    size_t questions = 0;                   // without an answer so far
+};
+
+struct Question {
+    Waiting& waiting;
+    Resolved& resolved;
+};
+
+void on_socket_state(void* context, ares_socket_t socket, int readable, int writable) {
+    auto& events = static_cast<Waiting*>(context)->events;
+    const int wanted = (readable != 0 ? POLLIN : 0) | (writable != 0 ? POLLOUT : 0);
+    if (wanted == 0) {
+        events.erase(socket);
+    } else {
+        events[socket] = static_cast<short>(wanted);
+    }
+}
+
 void on_answer(void* context, int status, int, ares_addrinfo* answer) {
-    auto& resolved = *static_cast<Resolved*>(context);
+    const auto& question = *static_cast<Question*>(context);
+    --question.waiting.questions;
+    Resolved& resolved = question.resolved;
     switch (status) {
         case ARES_SUCCESS:
             for (const ares_addrinfo_node* node = answer->nodes; node; node = node->ai_next) {
@@ -43,26 +68,15 @@ void on_answer(void* context, int status, int, ares_addrinfo* answer) {
 }
 
 /// Runs the channel until all is answered or the time is over.
-void run(ares_channel channel, base::Duration limit) {
+void run(ares_channel channel, const Waiting& waiting, base::Duration limit) {
     using Steady = std::chrono::steady_clock;
     const auto end = Steady::now() + limit;
-    for (;;) {
-        ares_socket_t sockets[ARES_GETSOCK_MAXNUM];
-        const int wanted = ares_getsock(channel, sockets, ARES_GETSOCK_MAXNUM);
-        if (wanted == 0) return;  // nothing is under way any more
+    while (waiting.questions > 0) {
         const auto left =
             std::chrono::duration_cast<std::chrono::milliseconds>(end - Steady::now());
-        if (left.count() <= 0) {
-            ares_cancel(channel);
-            return;
-        }
+        if (left.count() <= 0) return ares_cancel(channel);
         std::vector<pollfd> polled;
-        for (int i = 0; i < ARES_GETSOCK_MAXNUM; ++i) {
-            short events = 0;
-            if (ARES_GETSOCK_READABLE(wanted, i)) events |= POLLIN;
-            if (ARES_GETSOCK_WRITABLE(wanted, i)) events |= POLLOUT;
-            if (events != 0) polled.push_back({sockets[i], events, 0});
-        }
+        for (const auto& [socket, events] : waiting.events) polled.push_back({socket, events, 0});
         // Short waits: c-ares counts its own time-outs in ares_process_fd().
         (void)::poll(polled.data(), polled.size(),
                      static_cast<int>(std::min<int64_t>(left.count(), 100)));
@@ -83,25 +97,32 @@ std::map<std::string, Resolved> resolve(const std::vector<std::string>& names,
     for (const std::string& name : names) results.emplace(name, Resolved{});
     if (results.empty()) return results;
 
+    Waiting waiting;
     ares_options options{};
+    options.sock_state_cb = on_socket_state;
+    options.sock_state_cb_data = &waiting;
     options.timeout = 2000;  // milliseconds of the first try
     options.tries = 2;
     ares_channel channel = nullptr;
     const int status =
         library_status() != ARES_SUCCESS
             ? library_status()
-            : ares_init_options(&channel, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES);
+            : ares_init_options(&channel, &options,
+                                ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
     if (status != ARES_SUCCESS) {
         for (auto& [name, resolved] : results) resolved.problem = ares_strerror(status);
         return results;
     }
+    std::deque<Question> questions;
     for (auto& [name, resolved] : results) {
+        questions.push_back({waiting, resolved});
+        ++waiting.questions;
         ares_addrinfo_hints hints{};
         hints.ai_family = AF_UNSPEC;
         hints.ai_socktype = SOCK_STREAM;
-        ares_getaddrinfo(channel, name.c_str(), nullptr, &hints, on_answer, &resolved);
+        ares_getaddrinfo(channel, name.c_str(), nullptr, &hints, on_answer, &questions.back());
     }
-    run(channel, limit);
+    run(channel, waiting, limit);
     ares_destroy(channel);
     return results;
 }

@@ -149,6 +149,12 @@ const std::vector<Key<TlsSettings>>& tls_keys() {
           "\"intermediate\" (TLS 1.2 and 1.3) or \"modern\" (TLS 1.3 only), as Mozilla's server "
           "side TLS."},
          set<&T::policy, policy>},
+        {{"groups", "list of texts", "",
+          "Groups of the key exchange, best first. None: X25519MLKEM768, X25519, P-256 and P-384, "
+          "as far as OpenSSL knows them. Possible besides: SecP256r1MLKEM768, "
+          "SecP384r1MLKEM1024, X448 and P-521. Those with MLKEM withstand quantum computers, and "
+          "need OpenSSL 3.5; `mdfront version --verbose` tells which are known."},
+         set<&T::groups, values::groups>},
         {{"certificates_decoded_max", "number", "4096",
           "Certificates that each worker keeps ready for use; more are decoded again when needed."},
          set_integer<&T::certificates_decoded_max, 16, 1'000'000>},
@@ -175,8 +181,9 @@ const std::vector<Key<proxy::Limits>>& limit_keys() {
           "Bytes per second of a request's body, averaged, from its tenth second on; 0: no limit."},
          set_size<&T::body_rate_min, 0, 1u << 30>},
         {{"response_rate_min", "size", "\"1KiB\"",
-          "Bytes per second that a client takes of what it was sent, in each 100 s after the first "
-          "10; 0: no limit."},
+          "Bytes per second that a client takes while something waits for it, from the tenth "
+          "second on; it is cut when it is 100 s behind, 400 s if it was faster before. 0: no "
+          "limit."},
          set_size<&T::response_rate_min, 0, 1u << 30>},
         {{"backend_connect_timeout", "duration", "\"5s\"", "Connecting to a backend's server."},
          set_milliseconds<&T::backend_connect_ms, 10, day_ms>},

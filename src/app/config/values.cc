@@ -4,6 +4,7 @@
 
 #include "base/ip_address.h"
 #include "base/text.h"
+#include "tls/groups.h"
 
 namespace app::values {
 
@@ -305,6 +306,35 @@ std::optional<std::vector<PlacedName>> names(const Node& node, Reading& reading)
         } else {
             good = false;
             (void)reading.wrong(item->place, "{} stands here twice; remove one", in_quotes(*one));
+        }
+    }
+    if (!good) return std::nullopt;
+    return result;
+}
+
+std::optional<std::vector<std::string>> groups(const Node& node, Reading& reading) {
+    if (is_empty_list(node, reading)) return std::nullopt;
+    const auto all = tls::all_groups();
+    std::vector<std::string> result;
+    bool good = true;
+    const auto is_wrong = [&](const Node& item, const std::string& problem) {
+        (void)reading.wrong(item.place, "{}", problem);
+        good = false;
+    };
+    for (const Node* item : items_of(node)) {
+        const auto group = text(*item, reading);
+        if (!group) {
+            good = false;
+        } else if (std::find(all.begin(), all.end(), *group) == all.end()) {
+            not_a_word(*item, reading, {all.begin(), all.end()});
+            good = false;
+        } else if (!tls::is_known_group(*group)) {
+            is_wrong(*item, fmt::format("{} does not know {}; groups with MLKEM need OpenSSL 3.5",
+                                        tls::openssl_version(), in_quotes(*group)));
+        } else if (std::find(result.begin(), result.end(), *group) != result.end()) {
+            is_wrong(*item, fmt::format("{} stands here twice; remove one", in_quotes(*group)));
+        } else {
+            result.push_back(*group);
         }
     }
     if (!good) return std::nullopt;

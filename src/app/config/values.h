@@ -46,6 +46,8 @@ std::optional<std::string> identifier(const Node& node, Reading& reading);
 /// Names as a site or domain has them: DNS names, and IP addresses that somebody can connect to,
 /// those of IPv6 maybe in brackets. Normalised, none twice.
 std::optional<std::vector<PlacedName>> names(const Node& node, Reading& reading);
+/// Groups of the key exchange that the OpenSSL of this process knows (tls/groups.h), none twice.
+std::optional<std::vector<std::string>> groups(const Node& node, Reading& reading);
 std::optional<std::vector<std::string>> host_names(const Node& node, Reading& reading);
 /// An address to listen on. Port 0 is refused.
 std::optional<net::Address> listen_address(const Node& node, Reading& reading);

@@ -25,7 +25,6 @@
 // tests/sim/front/plant plants mistakes in src and tells how many requests it takes to find them.
 #include <unistd.h>
 
-#include <catch2/catch.hpp>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -33,6 +32,7 @@
 #include <ctime>
 
 #include "base/log.h"
+#include "catch.h"
 #include "world.h"
 
 namespace sim::front {

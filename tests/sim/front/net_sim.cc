@@ -2,10 +2,10 @@
 //
 // A failure names its seed. MDFRONT_SIM_SEED=<n> replays it, MDFRONT_SIM_SEEDS=<n> makes the run
 // longer or shorter.
-#include <catch2/catch.hpp>
 #include <cstdlib>
 
 #include "base/log.h"
+#include "catch.h"
 #include "net_world.h"
 
 namespace sim::front {

@@ -6,10 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <catch2/catch.hpp>
-
 #include "app/config_support.h"
 #include "app/identity.h"
+#include "catch.h"
 
 namespace {
 

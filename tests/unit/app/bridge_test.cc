@@ -1,9 +1,8 @@
 // What the engine publishes is seen by every worker before the call returns, under the right names.
-#include <catch2/catch.hpp>
-
 #include <deque>
 
 #include "app/bridge.h"
+#include "catch.h"
 
 using namespace std::chrono_literals;
 

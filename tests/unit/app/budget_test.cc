@@ -1,13 +1,12 @@
 // Who gets how many descriptors and how much locked memory.
 #include "app/budget.h"
 
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "net/ring_size.h"
 
 namespace app {
 
-using Catch::Contains;
+using Catch::Matchers::ContainsSubstring;
 
 TEST_CASE("where descriptors suffice, nothing is lowered") {
     const DescriptorNeeds needs{.workers = 4,
@@ -21,7 +20,7 @@ TEST_CASE("where descriptors suffice, nothing is lowered") {
     CHECK(budget->connections_max == 65'536);
     CHECK(budget->outgoing_max >= 65'536);
     CHECK(budget->admin_connections_max == 256);
-    CHECK_THAT(describe(*budget, needs), !Contains("ulimit"));
+    CHECK_THAT(describe(*budget, needs), !ContainsSubstring("ulimit"));
     // The number that is told is the one from which on nothing is lowered.
     CHECK(divide_descriptors(budget->needed, needs)->connections_max == 65'536);
     CHECK(divide_descriptors(budget->needed - 2 * needs.workers, needs)->connections_max == 65'535);
@@ -67,12 +66,13 @@ TEST_CASE("what lowers connections_max is told with numbers and what to change")
     for (const char* word : {"of 1024 descriptors 32 are kept", "2 worker(s) take 248 client",
                              "not the 65536 of limits.connections_max", "to 262176",
                              "LimitNOFILE=", "ulimit -n", "lower limits.connections_max"}) {
-        CHECK_THAT(text, Contains(word));
+        CHECK_THAT(text, ContainsSubstring(word));
     }
     CHECK_FALSE(divide_descriptors(35, needs));
     CHECK(divide_descriptors(36, needs));
-    CHECK_THAT(explain_too_few(35, needs), Contains("35 descriptors") && Contains("LimitNOFILE=") &&
-                                               Contains("server.workers"));
+    CHECK_THAT(explain_too_few(35, needs), ContainsSubstring("35 descriptors") &&
+                                               ContainsSubstring("LimitNOFILE=") &&
+                                               ContainsSubstring("server.workers"));
 }
 
 TEST_CASE("rings are made smaller before workers are left out") {

@@ -2,10 +2,10 @@
 // letter.
 #include "app/command/certs_view.h"
 
-#include <catch2/catch.hpp>
 #include <functional>
 
 #include "app/command/store_command.h"
+#include "catch.h"
 
 using namespace std::chrono_literals;
 using app::Look;

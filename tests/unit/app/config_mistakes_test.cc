@@ -1,7 +1,6 @@
 // Every mistake of a file is told at once, with its line, in words that say what to write instead.
-#include <catch2/catch.hpp>
-
 #include "app/config_support.h"
+#include "catch.h"
 
 namespace {
 
@@ -137,7 +136,8 @@ TEST_CASE("tables and keys in the wrong place or form are told where they belong
         {"md_ prefix", "[md]\nmd_renew_mode = \"auto\"\n", "write renew_mode"},
         {"old and new name", "[md]\ndrive_mode = \"auto\"\nrenew_mode = \"auto\"\n",
          "drive_mode: is another name of renew_mode, which is there too; remove it"},
-        {"nothing near", "[tls]\nzzzzzzzz = 1\n", "[tls] has: policy, certificates_decoded_max"},
+        {"nothing near", "[tls]\nzzzzzzzz = 1\n",
+         "[tls] has: policy, groups, certificates_decoded_max"},
         {"missing address", "[[listen]]\nprotocol = \"http\"\n",
          "m.toml:1: [[listen]] has no address"},
         {"missing names", "[[md.domain]]\nmust_staple = true\n", "[[md.domain]] has no names"},

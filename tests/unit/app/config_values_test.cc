@@ -1,8 +1,7 @@
 // What a configuration means: values, inheritance, paths, includes, and what is made of it.
-#include <catch2/catch.hpp>
-
 #include "app/config_support.h"
 #include "base/text.h"
+#include "catch.h"
 
 using namespace std::chrono_literals;
 
@@ -130,18 +129,20 @@ TEST_CASE("mistakes of including are told") {
         (void)app::load_setup(directory.write("main.toml", text), mistakes, test_now);
         return fmt::format("{}", fmt::join(mistakes.lines(), "\n"));
     };
-    using Catch::Contains;
+    using Catch::Matchers::ContainsSubstring;
     directory.write("again.toml", "[server]\nworkers = 2\n");
     directory.write("nested.toml", "include = [\"again.toml\"]\n");
     directory.write("broken.toml", "[server\n");
-    CHECK_THAT(lines("include = [\"none.toml\"]\n"), Contains("there is no file"));
-    CHECK_THAT(lines("include = \"again.toml\"\n"), Contains("write a list of file names"));
-    CHECK_THAT(lines("include = [\"main.toml\"]\n"), Contains("includes itself"));
-    CHECK_THAT(lines("include = [\"nested.toml\"]\n"), Contains("only the main file"));
+    CHECK_THAT(lines("include = [\"none.toml\"]\n"), ContainsSubstring("there is no file"));
+    CHECK_THAT(lines("include = \"again.toml\"\n"),
+               ContainsSubstring("write a list of file names"));
+    CHECK_THAT(lines("include = [\"main.toml\"]\n"), ContainsSubstring("includes itself"));
+    CHECK_THAT(lines("include = [\"nested.toml\"]\n"), ContainsSubstring("only the main file"));
     CHECK_THAT(lines("include = [\"broken.toml\"]\n"),
-               Contains("broken.toml:1: is not valid TOML"));
+               ContainsSubstring("broken.toml:1: is not valid TOML"));
     CHECK_THAT(lines("include = [\"again.toml\"]\n[server]\nworkers = 1\n"),
-               Contains("again.toml:2: workers is already set at") && Contains("main.toml:3"));
+               ContainsSubstring("again.toml:2: workers is already set at") &&
+                   ContainsSubstring("main.toml:3"));
 }
 
 TEST_CASE("a configuration that cannot be read is told why") {
@@ -149,11 +150,12 @@ TEST_CASE("a configuration that cannot be read is told why") {
     app::Mistakes missing;
     CHECK_FALSE(app::load_setup(directory.path() + "/none.toml", missing, test_now));
     REQUIRE(missing.lines().size() == 1);
-    CHECK_THAT(missing.lines()[0], Catch::EndsWith("cannot be read: No such file or directory"));
+    CHECK_THAT(missing.lines()[0],
+               Catch::Matchers::EndsWith("cannot be read: No such file or directory"));
     app::Mistakes folder;
     CHECK_FALSE(app::load_setup(directory.path(), folder, test_now));
     REQUIRE(folder.lines().size() == 1);
-    CHECK_THAT(folder.lines()[0], Catch::Contains("is a directory"));
+    CHECK_THAT(folder.lines()[0], Catch::Matchers::ContainsSubstring("is a directory"));
 }
 
 TEST_CASE("IP addresses are names in their one form") {

@@ -11,12 +11,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <catch2/catch.hpp>
 #include <csignal>
 #include <ctime>
 
 #include "app/confinement.h"
 #include "base/unique_fd.h"
+#include "catch.h"
 
 namespace {
 

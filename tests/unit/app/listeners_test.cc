@@ -4,8 +4,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "net/listener.h"
 
 namespace {
@@ -44,7 +43,7 @@ TEST_CASE("an address that somebody else listens on is not shared") {
         auto address = net::bound_address((*other).fd());
         auto listener = open_listener(*address, 2, 16);
         REQUIRE_FALSE(listener.ok());
-        CHECK_THAT(listener.error(), Catch::Contains("another process has it"));
+        CHECK_THAT(listener.error(), Catch::Matchers::ContainsSubstring("another process has it"));
     }
 }
 

@@ -11,14 +11,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <catch2/catch.hpp>
-
 #include <atomic>
 #include <chrono>
 #include <thread>
 
 #include "app/config_support.h"
 #include "base/unique_fd.h"
+#include "catch.h"
 
 namespace {
 

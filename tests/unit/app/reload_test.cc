@@ -1,8 +1,7 @@
 // A reload says what it cannot change in a running process.
-#include <catch2/catch.hpp>
-
 #include "app/config_support.h"
 #include "app/server.h"
+#include "catch.h"
 
 TEST_CASE("a reload names what takes effect at the next start, and nothing else") {
     const auto changes = [](const std::string& before, const std::string& after) {

@@ -1,11 +1,10 @@
 // One table of keys: the documentation and the examples say what the schema says.
-#include <catch2/catch.hpp>
-
 #include <sstream>
 
 #include "app/config/schema.h"
 #include "app/config_support.h"
 #include "base/text.h"
+#include "catch.h"
 
 namespace {
 

@@ -1,7 +1,6 @@
 // certificate_protocol = "tailscale": what is taken, what is refused, and what says nothing.
-#include <catch2/catch.hpp>
-
 #include "app/config_support.h"
+#include "catch.h"
 #include "md/tailscale.h"
 
 namespace {

@@ -1,6 +1,6 @@
 #include "base/clock.h"
 
-#include <catch2/catch.hpp>
+#include "catch.h"
 
 using namespace base;
 using namespace std::chrono;

@@ -2,10 +2,9 @@
 
 #include <arpa/inet.h>
 
-#include <catch2/catch.hpp>
-
 #include "base/random.h"
 #include "base/text.h"
+#include "catch.h"
 
 using base::IpAddress;
 using Use = base::IpAddress::Use;

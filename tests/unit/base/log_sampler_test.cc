@@ -1,10 +1,10 @@
 // Which lines of a flood are written, and what they say of the others.
 #include "base/log_sampler.h"
 
-#include <catch2/catch.hpp>
 #include <map>
 #include <random>
 #include <string>
+#include "catch.h"
 
 using base::LogSampler;
 

@@ -1,6 +1,6 @@
 #include "base/log.h"
 
-#include <catch2/catch.hpp>
+#include "catch.h"
 
 #include <thread>
 

@@ -1,6 +1,6 @@
 #include "base/snapshot.h"
 
-#include <catch2/catch.hpp>
+#include "catch.h"
 
 #include <atomic>
 #include <thread>

@@ -1,8 +1,7 @@
 #include "base/text.h"
 
-#include <catch2/catch.hpp>
-
 #include "base/random.h"
+#include "catch.h"
 
 using namespace base;
 using std::chrono::hours;

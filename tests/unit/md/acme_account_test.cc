@@ -1,8 +1,7 @@
 #include "md/acme_account.h"
 
-#include <catch2/catch.hpp>
-
 #include "acme_fixture.h"
+#include "catch.h"
 
 using namespace md;
 using namespace md::test;

@@ -1,11 +1,10 @@
 #include "md/acme_client.h"
 
-#include <catch2/catch.hpp>
-
 #include <deque>
 
 #include "acme_fixture.h"
 #include "base/text.h"
+#include "catch.h"
 #include "md/acme_json.h"
 #include "store_fixture.h"
 

@@ -1,7 +1,6 @@
 #include "md/acme_directory.h"
 
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "md/acme_json.h"
 
 using namespace md;

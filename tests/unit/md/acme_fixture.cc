@@ -1,9 +1,8 @@
 #include "acme_fixture.h"
 
-#include <catch2/catch.hpp>
-
 #include <cerrno>
 
+#include "catch.h"
 #include "store_fixture.h"
 
 namespace md::test {

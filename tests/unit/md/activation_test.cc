@@ -1,8 +1,7 @@
 #include "md/activation.h"
 
-#include <catch2/catch.hpp>
-
 #include "acme_fixture.h"
+#include "catch.h"
 #include "md/acme_account.h"
 #include "store_fixture.h"
 

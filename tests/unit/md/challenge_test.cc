@@ -1,8 +1,7 @@
 #include "md/challenge.h"
 
-#include <catch2/catch.hpp>
-
 #include "acme_fixture.h"
+#include "catch.h"
 #include "store_fixture.h"
 
 using namespace md;

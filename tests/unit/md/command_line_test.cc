@@ -1,9 +1,8 @@
 #include "md/command_line.h"
 
-#include <catch2/catch.hpp>
-
 #include <sys/stat.h>
 
+#include "catch.h"
 #include "mini_ca.h"
 #include "store_fixture.h"
 

@@ -1,5 +1,3 @@
-#include <catch2/catch.hpp>
-
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -10,6 +8,7 @@
 #include <thread>
 
 #include "base/text.h"
+#include "catch.h"
 #include "md/poll.h"
 #include "md/spawned_commands.h"
 #include "store_fixture.h"

@@ -2,8 +2,7 @@
 
 #include <sys/stat.h>
 
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "md/store_crypto.h"
 #include "md/store_fixture.h"
 
@@ -117,16 +116,17 @@ TEST_CASE("Credentials: mod_md's states (mod_md.md 4.1)") {
 
     auto report = state(make_pair({.names = {"a.org"}}));
     CHECK(report.state == DomainState::Incomplete);
-    CHECK_THAT(report.description, Catch::StartsWith("certificate(rsa) does not cover all domains"
-                                                     ": www.a.org"));
+    CHECK_THAT(report.description,
+               Catch::Matchers::StartsWith("certificate(rsa) does not cover all domains"
+                                           ": www.a.org"));
     report = state({"", ""});
     CHECK(report.state == DomainState::Incomplete);
-    CHECK_THAT(report.description, Catch::StartsWith("certificate(rsa) is missing"));
+    CHECK_THAT(report.description, Catch::Matchers::StartsWith("certificate(rsa) is missing"));
 
     const Pair staple = make_pair({.names = {"a.org", "www.a.org"}, .must_staple = true});
     report = state(staple);
     CHECK(report.state == DomainState::Incomplete);
-    CHECK_THAT(report.description, Catch::Contains("must-staple"));
+    CHECK_THAT(report.description, Catch::Matchers::ContainsSubstring("must-staple"));
     domain.must_staple = true;
     CHECK(state(staple).state == DomainState::Complete);
     CHECK(state(make_pair({.names = {"a.org", "www.a.org"}})).state == DomainState::Incomplete);
@@ -135,8 +135,8 @@ TEST_CASE("Credentials: mod_md's states (mod_md.md 4.1)") {
     const Pair pair = make_pair({.names = {"a.org", "www.a.org"}});
     report = state({pair.chain, staple.key});
     CHECK(report.state == DomainState::Incomplete);  // a renewal heals it
-    CHECK_THAT(report.description, Catch::StartsWith("certificate(rsa) is damaged: ") &&
-                                       Catch::Contains("privkey.pem"));
+    CHECK_THAT(report.description, Catch::Matchers::StartsWith("certificate(rsa) is damaged: ") &&
+                                       Catch::Matchers::ContainsSubstring("privkey.pem"));
     // So it does here, where mod_md has state 4 and does nothing more.
     report = state({pair.chain, "-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----\n"});
     CHECK(report.state == DomainState::Incomplete);
@@ -147,8 +147,9 @@ TEST_CASE("Credentials: mod_md's states (mod_md.md 4.1)") {
         std::filesystem::create_directories(dir / "md/domains/a.org/pubcert.pem");
         report = evaluate_state(domain, load_credentials(*store, Group::Domains, "a.org", {{}}));
         CHECK(report.state == DomainState::Error);
-        CHECK_THAT(report.description, Catch::StartsWith("error initializing certificate(rsa): ") &&
-                                           Catch::Contains("pubcert.pem"));
+        CHECK_THAT(report.description,
+                   Catch::Matchers::StartsWith("error initializing certificate(rsa): ") &&
+                       Catch::Matchers::ContainsSubstring("pubcert.pem"));
     }
     // A renewal does not heal an administrator's files.
     Domain with_files = domain;
@@ -177,9 +178,10 @@ TEST_CASE("Credentials: static files, also behind symbolic links") {
     CHECK(slots[0].label == "0");
     CHECK(slots[0].fault == Slot::Fault::None);
     CHECK(slots[1].fault == Slot::Fault::Broken);
-    CHECK_THAT(slots[1].why, Catch::Contains("missing.pem") && Catch::Contains("No such file"));
-    CHECK_THAT(slots[2].why, Catch::Contains("no regular file"));
-    CHECK_THAT(slots[3].why, Catch::Contains("no certificate_key_file"));
+    CHECK_THAT(slots[1].why, Catch::Matchers::ContainsSubstring("missing.pem") &&
+                                 Catch::Matchers::ContainsSubstring("No such file"));
+    CHECK_THAT(slots[2].why, Catch::Matchers::ContainsSubstring("no regular file"));
+    CHECK_THAT(slots[3].why, Catch::Matchers::ContainsSubstring("no certificate_key_file"));
 }
 
 TEST_CASE("Credentials: the fallback pair is kept, and renewed where mod_md keeps it expired") {

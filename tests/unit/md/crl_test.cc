@@ -1,8 +1,8 @@
 #include "md/crl.h"
 
-#include <catch2/catch.hpp>
 #include <cerrno>
 
+#include "catch.h"
 #include "md/acme_fixture.h"
 #include "md/mini_responder.h"
 

@@ -3,8 +3,7 @@
 #include <openssl/evp.h>
 #include <openssl/x509v3.h>
 
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "mini_ca.h"
 
 using namespace md;

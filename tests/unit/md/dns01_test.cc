@@ -1,8 +1,7 @@
 #include "md/dns01.h"
 
-#include <catch2/catch.hpp>
-
 #include "acme_fixture.h"
+#include "catch.h"
 #include "md/acme_order.h"
 #include "md/challenge.h"
 #include "store_fixture.h"

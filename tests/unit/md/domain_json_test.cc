@@ -1,7 +1,6 @@
 #include "md/domain_json.h"
 
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "md/store_fixture.h"
 
 using namespace md;

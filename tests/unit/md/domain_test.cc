@@ -1,8 +1,8 @@
 #include "md/domain.h"
 
-#include <catch2/catch.hpp>
 #include <cerrno>
 
+#include "catch.h"
 #include "md/problem.h"
 
 using namespace md;

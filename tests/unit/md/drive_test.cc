@@ -1,8 +1,7 @@
 #include "md/drive.h"
 
-#include <catch2/catch.hpp>
-
 #include "acme_fixture.h"
+#include "catch.h"
 #include "md/csr.h"
 
 using namespace md;

@@ -1,6 +1,5 @@
 // A wall clock that is wrong for a while (faults.md PR-15, CA-40): what it planned does not stand.
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "md/acme_fixture.h"
 
 using namespace md;

@@ -1,11 +1,10 @@
 // Managed domains come, go and change while the engine runs: no restart, nothing that is served is
 // lost, and no directory of the store is ever two domains'.
-#include <catch2/catch.hpp>
-
 #include <thread>
 
 #include "acme_fixture.h"
 #include "base/log.h"
+#include "catch.h"
 #include "md/engine.h"
 #include "store_fixture.h"
 

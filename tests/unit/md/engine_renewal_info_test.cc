@@ -1,8 +1,7 @@
 // ARI (RFC 9773) as the engine follows it.
-#include <catch2/catch.hpp>
-
 #include "acme_fixture.h"
 #include "base/text.h"
+#include "catch.h"
 #include "md/status_json.h"
 #include "store_fixture.h"
 

@@ -1,9 +1,8 @@
 // What people ask the engine for: renewals, revocations (RFC 8555 7.6), new account keys (7.3.5);
 // and changed contacts (7.3.2).
-#include <catch2/catch.hpp>
-
 #include "acme_fixture.h"
 #include "base/text.h"
+#include "catch.h"
 #include "md/csr.h"
 #include "md/revocation.h"
 

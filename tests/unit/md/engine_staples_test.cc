@@ -1,11 +1,10 @@
 // The engine with its stapler: certificates go live with their staples, and what its CA has revoked
 // is replaced.
-#include <catch2/catch.hpp>
-
 #include <cerrno>
 
 #include "acme_fixture.h"
 #include "base/text.h"
+#include "catch.h"
 #include "md/stapler.h"
 #include "mini_responder.h"
 #include "store_fixture.h"

@@ -1,11 +1,10 @@
 #include "md/engine.h"
 
-#include <catch2/catch.hpp>
-
 #include <condition_variable>
 #include <mutex>
 
 #include "acme_fixture.h"
+#include "catch.h"
 #include "store_fixture.h"
 
 using namespace md;

@@ -1,8 +1,7 @@
 #include "md/event.h"
 
-#include <catch2/catch.hpp>
-
 #include "acme_fixture.h"
+#include "catch.h"
 #include "md/poll.h"
 #include "store_fixture.h"
 

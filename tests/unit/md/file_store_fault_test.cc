@@ -4,10 +4,10 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <catch2/catch.hpp>
 #include <cerrno>
 #include <set>
 
+#include "catch.h"
 #include "md/file_store.h"
 #include "md/store_fixture.h"
 
@@ -306,9 +306,10 @@ TEST_CASE("Faults: messages name path, operation, cause and what to do") {
         const auto saved = store->save(Group::Domains, "a.org", "md.json", "x");
         REQUIRE_FALSE(saved.ok());
         CHECK(saved.error().status == c.error);
-        CHECK_THAT(saved.error().message(), Catch::Contains(scene.md + "/domains/a.org/md.json") &&
-                                                Catch::Contains(": create: ") &&
-                                                Catch::Contains(c.says));
+        CHECK_THAT(saved.error().message(),
+                   Catch::Matchers::ContainsSubstring(scene.md + "/domains/a.org/md.json") &&
+                       Catch::Matchers::ContainsSubstring(": create: ") &&
+                       Catch::Matchers::ContainsSubstring(c.says));
     }
 }
 

@@ -6,10 +6,10 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include <catch2/catch.hpp>
 #include <cerrno>
 
 #include "base/text.h"
+#include "catch.h"
 #include "md/store_fixture.h"
 
 using namespace md;
@@ -104,7 +104,8 @@ TEST_CASE("FileStore: keys are encrypted in accounts and staging only, and load 
         // Nor is it read by the wrong function, encrypted or not.
         const auto refused = store->load(group, "a.org", "privkey.pem");
         REQUIRE_FALSE(refused.ok());
-        CHECK_THAT(refused.error().message(), Catch::Contains("this is a private key"));
+        CHECK_THAT(refused.error().message(),
+                   Catch::Matchers::ContainsSubstring("this is a private key"));
     }
     // A key must not get into the clear by the wrong function.
     CHECK_FALSE(store->save(Group::Staging, "a.org", "privkey.pem", key).ok());
@@ -124,7 +125,8 @@ TEST_CASE("FileStore: a key of another store is refused with the file's name (ST
     auto loaded = store->load_key(Group::Accounts, "acme", "account.pem");
     REQUIRE_FALSE(loaded.ok());
     CHECK_THAT(loaded.error().message(),
-               Catch::Contains("accounts/acme/account.pem") && Catch::Contains("md_store.json"));
+               Catch::Matchers::ContainsSubstring("accounts/acme/account.pem") &&
+                   Catch::Matchers::ContainsSubstring("md_store.json"));
 }
 
 TEST_CASE("FileStore: load, list, modified, remove, purge, set aside") {
@@ -207,7 +209,8 @@ TEST_CASE("FileStore: symbolic links are not followed, at any place (ST-16)") {
     SECTION("a file") {
         std::filesystem::create_symlink(dir / "outside/md.json", md + "/domains/a.org/job.json");
         CHECK_THAT(load_problem(*store, "a.org", "job.json").message(),
-                   Catch::Contains("domains/a.org/job.json") && Catch::Contains("symbolic link"));
+                   Catch::Matchers::ContainsSubstring("domains/a.org/job.json") &&
+                       Catch::Matchers::ContainsSubstring("symbolic link"));
         // Replaced by what is written, and what it points to is not.
         CHECK(store->save(Group::Domains, "a.org", "job.json", "mine").ok());
         CHECK(store->load(Group::Domains, "a.org", "job.json").value() == "mine");
@@ -215,7 +218,7 @@ TEST_CASE("FileStore: symbolic links are not followed, at any place (ST-16)") {
     SECTION("a domain's directory") {
         std::filesystem::create_directory_symlink(dir / "outside", md + "/domains/b.org");
         CHECK_THAT(load_problem(*store, "b.org", "md.json").message(),
-                   Catch::Contains("symbolic link"));
+                   Catch::Matchers::ContainsSubstring("symbolic link"));
         CHECK_FALSE(store->save(Group::Domains, "b.org", "md.json", "x").ok());
         CHECK(store->names(Group::Domains).value() == Names{"a.org"});
         CHECK(store->purge(Group::Domains, "b.org").ok());
@@ -228,12 +231,13 @@ TEST_CASE("FileStore: symbolic links are not followed, at any place (ST-16)") {
     }
     SECTION("the store") {
         std::filesystem::create_directory_symlink(md, dir / "link");
-        CHECK_THAT(open_problem(dir / "link").message(), Catch::Contains("link"));
+        CHECK_THAT(open_problem(dir / "link").message(),
+                   Catch::Matchers::ContainsSubstring("link"));
     }
     SECTION("md_store.json") {
         std::filesystem::rename(md + "/md_store.json", dir / "elsewhere.json");
         std::filesystem::create_symlink(dir / "elsewhere.json", md + "/md_store.json");
-        CHECK_THAT(open_problem(md).message(), Catch::Contains("md_store.json"));
+        CHECK_THAT(open_problem(md).message(), Catch::Matchers::ContainsSubstring("md_store.json"));
     }
     CHECK(read_text(dir / "outside/md.json") == "secret");
 }
@@ -244,15 +248,18 @@ TEST_CASE("FileStore: what is no file in the place of one is an error, and no ha
     auto store = open_store(dir / "md");
     REQUIRE(store->save(Group::Domains, "a.org", "md.json", "x").ok());
     REQUIRE(::mkfifo((a + "/fifo").c_str(), 0600) == 0);
-    CHECK_THAT(load_problem(*store, "a.org", "fifo").message(), Catch::Contains("no regular file"));
+    CHECK_THAT(load_problem(*store, "a.org", "fifo").message(),
+               Catch::Matchers::ContainsSubstring("no regular file"));
     std::filesystem::create_directory(a + "/directory");
     CHECK_THAT(load_problem(*store, "a.org", "directory").message(),
-               Catch::Contains("no regular file"));
+               Catch::Matchers::ContainsSubstring("no regular file"));
     CHECK_FALSE(store->save(Group::Domains, "a.org", "directory", "x").ok());
     write_text(dir / "md/domains/file", "x");
-    CHECK_THAT(load_problem(*store, "file", "md.json").message(), Catch::Contains("no directory"));
+    CHECK_THAT(load_problem(*store, "file", "md.json").message(),
+               Catch::Matchers::ContainsSubstring("no directory"));
     write_text(a + "/large", std::string(1024 * 1024 + 1, 'x'));
-    CHECK_THAT(load_problem(*store, "a.org", "large").message(), Catch::Contains("1 MiB"));
+    CHECK_THAT(load_problem(*store, "a.org", "large").message(),
+               Catch::Matchers::ContainsSubstring("1 MiB"));
     write_text(a + "/full", std::string(1024 * 1024, 'x'));
     CHECK(store->load(Group::Domains, "a.org", "full").ok());
     CHECK_FALSE(store->save(Group::Domains, "a.org", "x", std::string(1024 * 1024 + 1, 'x')).ok());
@@ -266,7 +273,8 @@ TEST_CASE("FileStore: a hard-linked private key is refused (ST-16)") {
     REQUIRE(store->save_key(Group::Domains, "a.org", "privkey.pem", key).ok());
     std::filesystem::create_hard_link(dir / "md/domains/a.org/privkey.pem", dir / "other");
     CHECK_THAT(load_problem(*store, "a.org", "privkey.pem").message(),
-               Catch::Contains("privkey.pem") && Catch::Contains("hard link"));
+               Catch::Matchers::ContainsSubstring("privkey.pem") &&
+                   Catch::Matchers::ContainsSubstring("hard link"));
     std::filesystem::remove(dir / "other");
     CHECK(store->load_key(Group::Domains, "a.org", "privkey.pem").value() == base::Secret(key));
 }
@@ -296,8 +304,9 @@ TEST_CASE("FileStore: md_store.json that cannot be used refuses to open and says
         const TempDir dir;
         write_text(dir / "md/md_store.json", c.text);
         const std::string message = open_problem(dir / "md").message();
-        CHECK_THAT(message, Catch::Contains("md_store.json") && Catch::Contains(c.says) &&
-                                Catch::Contains("backup"));
+        CHECK_THAT(message, Catch::Matchers::ContainsSubstring("md_store.json") &&
+                                Catch::Matchers::ContainsSubstring(c.says) &&
+                                Catch::Matchers::ContainsSubstring("backup"));
         CHECK(message.find(known_secret) == std::string::npos);
         CHECK(read_text(dir / "md/md_store.json") == c.text);
     }
@@ -310,9 +319,10 @@ TEST_CASE("FileStore: md_store.json that cannot be used refuses to open and says
 TEST_CASE("FileStore: a newer store is refused with both versions named (ST-21)") {
     const TempDir dir;
     write_text(dir / "md/md_store.json", store_json("4.0"));
-    CHECK_THAT(open_problem(dir / "md").message(), Catch::Contains("4.0") &&
-                                                       Catch::Contains("3.0") &&
-                                                       Catch::Contains("newer mdfront"));
+    CHECK_THAT(open_problem(dir / "md").message(),
+               Catch::Matchers::ContainsSubstring("4.0") &&
+                   Catch::Matchers::ContainsSubstring("3.0") &&
+                   Catch::Matchers::ContainsSubstring("newer mdfront"));
 }
 
 TEST_CASE("FileStore: a version 1 store is brought to version 3 (ST-21, 010_000)") {
@@ -482,7 +492,7 @@ TEST_CASE("FileStore: renaming a domain takes domains and staging along, not the
     CHECK_FALSE(store->rename_domain("missing.org", "other.org").ok());
     write_text(md + "/domains/taken.org/x", "x");
     CHECK_THAT(store->rename_domain("new.org", "taken.org").error().message(),
-               Catch::Contains("exists"));
+               Catch::Matchers::ContainsSubstring("exists"));
 }
 
 TEST_CASE("FileStore: mod_md's own store is read as it is (mod_md.md 3.10, ST-22)") {

@@ -1,8 +1,8 @@
 #include "md/job.h"
 
-#include <catch2/catch.hpp>
 #include <cerrno>
 
+#include "catch.h"
 #include "md/store_fixture.h"
 
 using namespace md;

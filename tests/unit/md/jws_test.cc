@@ -4,9 +4,8 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
-#include <catch2/catch.hpp>
-
 #include "base/text.h"
+#include "catch.h"
 #include "mini_ca.h"
 
 using namespace md;

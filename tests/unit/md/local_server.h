@@ -5,11 +5,11 @@
 #include <sys/socket.h>
 
 #include <atomic>
-#include <catch2/catch.hpp>
 #include <string>
 #include <thread>
 
 #include "base/unique_fd.h"
+#include "catch.h"
 
 namespace md::test {
 

@@ -8,10 +8,9 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
-#include <catch2/catch.hpp>
-
 #include "base/ip_address.h"
 #include "base/text.h"
+#include "catch.h"
 #include "md/jws.h"
 #include "md/store_crypto.h"
 #include "md/store_fixture.h"

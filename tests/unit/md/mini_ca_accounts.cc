@@ -4,9 +4,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
-#include <catch2/catch.hpp>
-
 #include "base/text.h"
+#include "catch.h"
 #include "md/jws.h"
 #include "mini_ca.h"
 

@@ -1,8 +1,8 @@
 #include "md/ocsp_client.h"
 
-#include <catch2/catch.hpp>
 #include <cerrno>
 
+#include "catch.h"
 #include "md/acme_fixture.h"
 #include "md/local_server.h"
 #include "md/mini_responder.h"

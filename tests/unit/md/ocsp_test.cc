@@ -1,9 +1,9 @@
 #include "md/ocsp.h"
 
-#include <catch2/catch.hpp>
 #include <cerrno>
 
 #include "base/random.h"
+#include "catch.h"
 #include "md/acme_fixture.h"
 #include "md/mini_responder.h"
 

@@ -1,7 +1,6 @@
 // The store when the configuration changes: mod_md.md 2.4, and 300/310/400/702/910 of section 11.
 
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "md/match.h"
 #include "md/store_fixture.h"
 
@@ -94,7 +93,7 @@ TEST_CASE("Reconcile: 310, what a configuration sets and drops") {
     std::string text = read_text(bench.dir / "md/domains/a.org/md.json");
     for (const char* part :
          {"\"renew-mode\": 0", "http-01", "4096", "temporary", "\"must-staple\": true"}) {
-        CHECK_THAT(text, Catch::Contains(part));
+        CHECK_THAT(text, Catch::Matchers::ContainsSubstring(part));
     }
     Domain plain = configured({"a.org"});
     plain.contacts.clear();
@@ -104,8 +103,8 @@ TEST_CASE("Reconcile: 310, what a configuration sets and drops") {
     for (const char* part : {"challenges", "privkey", "require-https"}) {  // 208-210
         CHECK(text.find(part) == std::string::npos);
     }
-    CHECK_THAT(text,
-               Catch::Contains("\"renew-mode\": 1") && Catch::Contains("\"must-staple\": false"));
+    CHECK_THAT(text, Catch::Matchers::ContainsSubstring("\"renew-mode\": 1") &&
+                         Catch::Matchers::ContainsSubstring("\"must-staple\": false"));
     // 205: the contact is kept.
     CHECK(bench.live("a.org").domain.contacts == Names{"mailto:ops@example.org"});
     CHECK(domains[0].contacts == Names{"mailto:ops@example.org"});
@@ -253,7 +252,7 @@ TEST_CASE("Reconcile: a domain whose files fail is told, the others go on (ST-04
     std::vector<Domain> domains = {configured({"a.org"}), configured({"b.org"})};
     auto result = reconcile(*bench.store, bench.files, domains, noon);
     REQUIRE(result[0].problem);
-    CHECK_THAT(result[0].problem->message(), Catch::Contains("symbolic link"));
+    CHECK_THAT(result[0].problem->message(), Catch::Matchers::ContainsSubstring("symbolic link"));
     CHECK(result[0].stored.state == DomainState::Error);
     CHECK(result[1].stored.state == DomainState::Complete);
 

@@ -1,8 +1,7 @@
 // Guards at work in the engine: what is refused is not served, is kept for people to look at, and
 // does not make a storm.
-#include <catch2/catch.hpp>
-
 #include "acme_fixture.h"
+#include "catch.h"
 #include "md/csr.h"
 #include "md/json.h"
 

@@ -1,7 +1,6 @@
 #include "md/renewal.h"
 
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "md/store_fixture.h"
 
 using namespace md;
@@ -151,12 +150,12 @@ TEST_CASE("Renewal: when a drive starts from nothing (mod_md.md 4.5)") {
     set_age("domains", seconds{60});
     set_age("staging", seconds{30});
     CHECK(reason().empty());
-    CHECK_THAT(reason(true), Catch::Contains("asked for"));
+    CHECK_THAT(reason(true), Catch::Matchers::ContainsSubstring("asked for"));
     set_age("domains", seconds{10});
-    CHECK_THAT(reason(), Catch::Contains("settings changed"));
+    CHECK_THAT(reason(), Catch::Matchers::ContainsSubstring("settings changed"));
     set_age("domains", seconds{60});
     stored.domain.ca_urls.push_back("https://other.example/dir");
-    CHECK_THAT(reason(), Catch::Contains("authorities changed"));
+    CHECK_THAT(reason(), Catch::Matchers::ContainsSubstring("authorities changed"));
     write_text(dir / "md/staging/a.org/md.json", "{");
     CHECK(reason() == "nothing is staged");
 }

@@ -1,10 +1,10 @@
 // What the tests of the stapler share: one with a responder in memory, and all that it tells.
 #pragma once
 
-#include <catch2/catch.hpp>
 #include <cerrno>
 
 #include "base/text.h"
+#include "catch.h"
 #include "md/acme_fixture.h"
 #include "md/json.h"
 #include "md/mini_responder.h"

@@ -2,9 +2,9 @@
 // only what cannot lose anything is repaired.
 #include <sys/stat.h>
 
-#include <catch2/catch.hpp>
 #include <functional>
 
+#include "catch.h"
 #include "md/acme_account.h"
 #include "md/job.h"
 #include "md/store_check.h"

@@ -5,9 +5,8 @@
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
 
-#include <catch2/catch.hpp>
-
 #include "base/random.h"
+#include "catch.h"
 #include "md/store_fixture.h"
 
 using namespace md;

@@ -8,9 +8,9 @@
 #include <sys/wait.h>
 
 #include <algorithm>
-#include <catch2/catch.hpp>
 #include <cerrno>
 #include <sstream>
+#include "catch.h"
 
 namespace md::test {
 

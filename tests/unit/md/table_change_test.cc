@@ -1,7 +1,7 @@
 // Which domains give way to which: what shares names with one that is worked on waits for it.
 #include "md/table_change.h"
 
-#include <catch2/catch.hpp>
+#include "catch.h"
 
 using namespace md;
 

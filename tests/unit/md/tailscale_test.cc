@@ -3,14 +3,13 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include <catch2/catch.hpp>
-
 #include <condition_variable>
 #include <thread>
 
 #include "acme_fixture.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
+#include "catch.h"
 #include "store_fixture.h"
 
 using namespace md;

@@ -1,9 +1,9 @@
 #include "md/transport.h"
 
-#include <catch2/catch.hpp>
 #include <cstdlib>
 #include <thread>
 
+#include "catch.h"
 #include "md/local_server.h"
 
 using namespace md;

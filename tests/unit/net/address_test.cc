@@ -2,7 +2,7 @@
 
 #include <netinet/in.h>
 
-#include <catch2/catch.hpp>
+#include "catch.h"
 
 namespace net {
 

@@ -1,6 +1,6 @@
 #include "net/buffer_pool.h"
 
-#include <catch2/catch.hpp>
+#include "catch.h"
 
 namespace net {
 

@@ -1,14 +1,14 @@
 #include "net/ring_error.h"
 
-#include <catch2/catch.hpp>
 #include <cerrno>
 
+#include "catch.h"
 #include "net/event_loop.h"
 #include "support.h"
 
 namespace net {
 
-using Catch::Contains;
+using Catch::Matchers::ContainsSubstring;
 
 TEST_CASE("A refused io_uring is explained by sysctl, seccomp, kernel or limits") {
     struct Row {
@@ -37,7 +37,7 @@ TEST_CASE("A refused io_uring is explained by sysctl, seccomp, kernel or limits"
     };
     for (const Row& row : rows) {
         const std::string text = explain_ring_error(row.error, row.environment);
-        for (const char* word : row.words) CHECK_THAT(text, Contains(word));
+        for (const char* word : row.words) CHECK_THAT(text, ContainsSubstring(word));
         CHECK(text.find('\n') == std::string::npos);
     }
 }
@@ -53,7 +53,7 @@ TEST_CASE("A loop that cannot be made says why") {
     const LoopOptions options{.sq_entries = 1u << 30, .cq_entries = 1u << 30};
     const auto loop = EventLoop::create(options);
     REQUIRE_FALSE(loop.ok());
-    CHECK_THAT(loop.error().message(), Contains("sizes of the io_uring"));
+    CHECK_THAT(loop.error().message(), ContainsSubstring("sizes of the io_uring"));
 }
 
 }  // namespace net

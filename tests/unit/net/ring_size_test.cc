@@ -1,6 +1,6 @@
 #include "net/ring_size.h"
 
-#include <catch2/catch.hpp>
+#include "catch.h"
 
 namespace net {
 

@@ -9,11 +9,11 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include <catch2/catch.hpp>
 #include <functional>
 #include <string>
 
 #include "base/unique_fd.h"
+#include "catch.h"
 #include "net/event_loop.h"
 #include "net/listener.h"
 

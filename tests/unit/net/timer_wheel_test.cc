@@ -1,7 +1,7 @@
 #include "net/timer_wheel.h"
 
-#include <catch2/catch.hpp>
 #include <random>
+#include "catch.h"
 
 namespace net {
 

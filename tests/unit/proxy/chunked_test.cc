@@ -2,9 +2,9 @@
 // sizes. What is refused stands in smuggling_test.cc.
 #include "proxy/chunked.h"
 
-#include <catch2/catch.hpp>
 #include <random>
 #include <string>
+#include "catch.h"
 
 namespace proxy {
 

@@ -1,8 +1,7 @@
 // What becomes of a request, by table (mod_md.md section 9; faults.md TL-12, TL-13, H1-62).
 #include "proxy/decide.h"
 
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "proxy/http1_parser.h"
 
 using namespace proxy;

@@ -2,10 +2,10 @@
 // client's connection that only writes down what is asked of it, and servers as plain sockets.
 #pragma once
 
-#include <catch2/catch.hpp>
 #include <string>
 #include <vector>
 
+#include "catch.h"
 #include "net/support.h"
 #include "proxy/http1_connection.h"
 #include "proxy/worker_context.h"

@@ -2,9 +2,9 @@
 // definition at every length and offset.
 #include "proxy/head_guard.h"
 
-#include <catch2/catch.hpp>
 #include <string>
 #include <vector>
+#include "catch.h"
 
 namespace proxy {
 

@@ -2,9 +2,9 @@
 // stands in smuggling_test.cc.
 #include "proxy/http1_parser.h"
 
-#include <catch2/catch.hpp>
 #include <string>
 #include <vector>
+#include "catch.h"
 
 namespace proxy {
 

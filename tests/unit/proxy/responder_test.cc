@@ -1,6 +1,6 @@
 #include "proxy/responder.h"
 
-#include <catch2/catch.hpp>
+#include "catch.h"
 
 using namespace proxy;
 

@@ -1,10 +1,10 @@
 // The heads that we send, to the byte.
 #include "proxy/rewrite.h"
 
-#include <catch2/catch.hpp>
 #include <string>
 #include <vector>
 
+#include "catch.h"
 #include "proxy/http1_parser.h"
 
 namespace proxy {

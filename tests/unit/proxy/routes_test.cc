@@ -1,6 +1,6 @@
 #include "proxy/routes.h"
 
-#include <catch2/catch.hpp>
+#include "catch.h"
 
 using namespace proxy;
 

@@ -3,11 +3,11 @@
 #pragma once
 
 #include <algorithm>
-#include <catch2/catch.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "catch.h"
 #include "proxy/chunked.h"
 #include "proxy/http1_parser.h"
 #include "proxy/rewrite.h"
@@ -196,8 +196,10 @@ inline void judge(const Row& row, const Outcome& outcome) {
     CHECK(outcome.body == row.body);
     CHECK(row.bytes.substr(outcome.consumed) == row.rest);
     CHECK_FALSE(outcome.sent.empty());
-    for (const std::string& text : row.has) CHECK_THAT(outcome.sent, Catch::Contains(text));
-    for (const std::string& text : row.has_not) CHECK_THAT(outcome.sent, !Catch::Contains(text));
+    for (const std::string& text : row.has)
+        CHECK_THAT(outcome.sent, Catch::Matchers::ContainsSubstring(text));
+    for (const std::string& text : row.has_not)
+        CHECK_THAT(outcome.sent, !Catch::Matchers::ContainsSubstring(text));
 }
 
 inline std::string shown(const std::string& bytes) {

@@ -2,8 +2,8 @@
 // smuggling_test.cc, for responses.
 #include "proxy/smuggling.h"
 
-#include <catch2/catch.hpp>
 #include <set>
+#include "catch.h"
 
 namespace proxy::smuggling {
 

@@ -3,8 +3,8 @@
 // accepted one is judged by what a backend would be sent.
 #include "proxy/smuggling.h"
 
-#include <catch2/catch.hpp>
 #include <set>
+#include "catch.h"
 
 namespace proxy::smuggling {
 

@@ -1,6 +1,5 @@
 // Application protocols: HTTP and the ACME challenge.
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "tls/certificates.h"
 #include "tls/client.h"
 

@@ -3,8 +3,7 @@
 
 #include <openssl/pem.h>
 
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "tls/certificate_cache.h"
 #include "tls/certificates.h"
 

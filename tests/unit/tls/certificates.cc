@@ -4,10 +4,10 @@
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 
-#include <catch2/catch.hpp>
 #include <map>
 
 #include "base/ip_address.h"
+#include "catch.h"
 
 namespace test {
 

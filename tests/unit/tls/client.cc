@@ -2,7 +2,7 @@
 
 #include <openssl/err.h>
 
-#include <catch2/catch.hpp>
+#include "catch.h"
 
 namespace test {
 
@@ -199,7 +199,7 @@ bool connect(Client& client, Server& server) {
 
 World::World(tls::Policy policy, tls::HandshakePool* pool) {
     auto made = tls::ServerContext::create(
-        {.policy = policy, .handshake_pool = pool, .clock = &clock}, snapshots);
+        {.policy = policy, .groups = {}, .handshake_pool = pool, .clock = &clock}, snapshots);
     REQUIRE(made.ok());
     context = std::move(*made);
 }

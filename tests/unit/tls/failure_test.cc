@@ -1,6 +1,5 @@
 // Handshakes that fail are counted by their reason, each once.
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "tls/certificates.h"
 #include "tls/client.h"
 

@@ -1,12 +1,12 @@
 // Slow keys: who goes to the pool and who does not, what comes back, and who may go in between.
 #include "tls/handshake_pool.h"
 
-#include <catch2/catch.hpp>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <thread>
 
+#include "catch.h"
 #include "tls/certificates.h"
 #include "tls/client.h"
 

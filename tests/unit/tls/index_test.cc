@@ -1,7 +1,6 @@
 // Names to certificates.
-#include <catch2/catch.hpp>
-
 #include "base/random.h"
+#include "catch.h"
 #include "tls/certificate_index.h"
 #include "tls/server_name.h"
 #include "tls/ticket_keys.h"

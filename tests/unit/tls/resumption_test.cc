@@ -1,6 +1,5 @@
 // Tickets: who resumes, who does not, and what a resumed session knows.
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "tls/certificates.h"
 #include "tls/client.h"
 

@@ -1,7 +1,7 @@
 // What a hostile or clumsy peer can send, and a wire that gives little room.
-#include <catch2/catch.hpp>
 #include <random>
 
+#include "catch.h"
 #include "tls/certificates.h"
 #include "tls/client.h"
 

@@ -1,6 +1,5 @@
 // Which certificate a ClientHello gets.
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "tls/certificates.h"
 #include "tls/client.h"
 

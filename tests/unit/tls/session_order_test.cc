@@ -1,8 +1,8 @@
 // The owner of a Session calls as events come, and the peer decides when they come: no order of
 // calls and no bytes may do more than end the session.
-#include <catch2/catch.hpp>
 #include <random>
 
+#include "catch.h"
 #include "tls/certificates.h"
 #include "tls/client.h"
 

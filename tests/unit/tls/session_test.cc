@@ -1,6 +1,5 @@
 // Whole connections: what goes in at one end comes out at the other.
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "tls/certificates.h"
 #include "tls/client.h"
 

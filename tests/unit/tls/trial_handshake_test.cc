@@ -1,8 +1,7 @@
 // A handshake in memory before a certificate is served.
 #include "tls/trial_handshake.h"
 
-#include <catch2/catch.hpp>
-
+#include "catch.h"
 #include "tls/certificates.h"
 
 using tls::why_no_handshake;
