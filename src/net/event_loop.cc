@@ -119,6 +119,12 @@ size_t EventLoop::streams() const {
     return table_->in_use();
 }
 
+size_t EventLoop::queued_chunks() const {
+    size_t chunks = 0;
+    table_->for_each([&](const Stream& stream) { chunks += stream.queued(); });
+    return chunks;
+}
+
 // ---- The turn ----
 
 void EventLoop::run() {

@@ -149,6 +149,8 @@ class EventLoop {
     const LoopCounters& counters() const { return counters_; }
     /// Streams that exist, closing ones included.
     size_t streams() const;
+    /// Chunks in the queues of streams. Looks at each stream.
+    size_t queued_chunks() const;
 
   private:
     friend class Acceptor;

@@ -46,6 +46,7 @@ void Stream::open(int fd, State state, StreamHandler* handler, ReceiveMode mode,
     handler_ = handler;
     error_ = {};
     fd_ = fd;
+    given_ = 0;
     state_ = state;
     mode_ = mode;
     buffers_ = buffers;
@@ -317,6 +318,7 @@ void Stream::send(Chunk chunk) {
     if (state_ > State::Open || broken_) return;
     base::check(!shutdown_wanted_);
     if (outgoing_ == nullptr) outgoing_ = loop_.lend_queue();
+    given_ += chunk.size();
     outgoing_->push(std::move(chunk));
     // At the end of the turn, together with what is still to come in it.
     if (state_ == State::Open && (ops_ & op_send) == 0 && !retrying_) loop_.enqueue(*this);
@@ -442,8 +444,12 @@ void Stream::close() {
     begin_close({});
 }
 
-int64_t Stream::acknowledged() const {
-    return fd_ < 0 ? -1 : kernel::acknowledged(fd_);
+Stream::Delivery Stream::delivery() const {
+    const int64_t acknowledged = fd_ < 0 ? -1 : kernel::acknowledged(fd_);
+    // A SYN of ours counts as a byte, and does no harm here.
+    const uint64_t taken =
+        acknowledged < 0 ? given_ - unsent() : static_cast<uint64_t>(acknowledged);
+    return {taken, taken >= given_};
 }
 
 bool Stream::is_broken() const {

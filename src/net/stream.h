@@ -103,8 +103,13 @@ class Stream {
 
     /// The peer, asked from the kernel; an empty address if it is gone.
     Address peer() const;
-    /// Bytes that the peer's kernel has acknowledged; -1 if nobody counts them. A system call.
-    int64_t acknowledged() const;
+    struct Delivery {
+        uint64_t taken = 0;   ///< bytes that the peer's kernel has
+        bool is_all = false;  ///< of what was given to send()
+    };
+    /// How much the peer has: what our kernel took says nothing of that. Over Unix sockets the two
+    /// are the same. A system call.
+    Delivery delivery() const;
     /// The connection has broken (TCP). While paused() nothing else tells; a system call.
     bool is_broken() const;
     /// Our end.
@@ -169,7 +174,8 @@ class Stream {
     std::unique_ptr<Held> held_;
     std::unique_ptr<Waiting> waiting_;
     Stream* next_work_ = nullptr;
-    base::Error error_;  // for on_closed(), once Closing; before: what broke sending
+    base::Error error_;   // for on_closed(), once Closing; before: what broke sending
+    uint64_t given_ = 0;  // bytes, to send()
     int fd_ = -1;
     uint32_t slot_;
     uint32_t generation_ = 0;

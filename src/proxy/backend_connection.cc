@@ -115,9 +115,10 @@ Waiting BackendConnection::waiting() const {
     return {stream_->unsent(), waits_since_ms_};
 }
 
-uint64_t BackendConnection::taken() {
-    const int64_t before = std::exchange(acknowledged_, stream_->acknowledged());
-    return static_cast<uint64_t>(std::max<int64_t>(0, acknowledged_ - before));
+bool BackendConnection::has_taken(uint64_t bytes_min) {
+    const net::Stream::Delivery delivery = stream_->delivery();
+    const uint64_t before = std::exchange(taken_, delivery.taken);
+    return delivery.taken - std::min(delivery.taken, before) >= (delivery.is_all ? 1 : bytes_min);
 }
 
 size_t BackendConnection::send_room() const {

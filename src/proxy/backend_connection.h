@@ -69,9 +69,9 @@ class BackendConnection final : public net::StreamHandler {
     /// Bytes to the server; dropped if the connection broke, of which on_backend_closed() tells.
     void send(net::Chunk chunk);
     Waiting waiting() const;
-    /// Bytes that the server's kernel has acknowledged since the last time that this was asked: a
-    /// send that has not ended says nothing. 0 where nobody counts them. A system call.
-    uint64_t taken();
+    /// Whether the server's kernel has taken so many bytes since the last time that this was asked,
+    /// or any, if it has all now. A system call.
+    bool has_taken(uint64_t bytes_min);
     /// The next bytes come when there is room for them: `room` says how many can be taken, 0 none
     /// until this is called again. A receive brings at most net::large_buffer_bytes, or
     /// net::bulk_buffer_bytes where there is room for so many and the server fills its buffers.
@@ -110,7 +110,7 @@ class BackendConnection final : public net::StreamHandler {
     bool reused_ = false;
     bool fills_buffers_ = false;  // the last receive brought all that it could
     uint64_t idle_until_ms_ = 0;
-    int64_t acknowledged_ = 0;
+    uint64_t taken_ = 0;           // of what was sent, when has_taken() was asked
     uint64_t waits_since_ms_ = 0;  // of what was sent last, or of the last that was taken
     base::Reentry reentry_;
     // Links of the pool's list of all its connections.

@@ -11,11 +11,8 @@ namespace {
 constexpr size_t record_bytes = tls::Session::plaintext_max;
 /// One read from a backend may bring so much while at most one chunk waits for the client.
 constexpr size_t output_bytes_max = net::bulk_buffer_bytes + net::chunk_bytes;
-/// Output may wait for so long before Limits::response_rate_min counts; then it has to be kept in
-/// each span of this length. That is long, since a receiver opens its window again in lumps of a
-/// sixteenth of its buffer, a minute's worth for who reads slowly.
-constexpr uint64_t output_grace_ms = 10'000;
-constexpr uint64_t output_span_ms = 100'000;
+/// What a session says of itself besides a request: a ticket, a new key.
+constexpr size_t kept_bytes_max = 1024;
 /// Nobody takes as long for what he was sent last, at any rate.
 constexpr uint64_t last_output_ms = 3'600'000;
 
@@ -62,6 +59,7 @@ void ClientConnection::move_to(State next_state) {
         case State::Over:
             gather_ = {};
             out_ = {};
+            kept_ = {};
             deadline_.clear();  // the other one goes on: what was sent last is watched as well
             run_soon();         // settle()
             break;
@@ -120,10 +118,8 @@ void ClientConnection::read_session() {
                 if (push_out() == Flow::Gone || !make_room(1, net::Purpose::Control)) return;
                 break;
             case tls::Session::State::NeedInput:
-                // A ticket that comes with the first request travels with its response.
-                if (!protocol_ || !protocol_->is_waiting_for_response()) (void)push_out();
                 block_if_full();
-                return;
+                return;  // settle() sends what the session had to say
             case tls::Session::State::NeedSlowKey:
                 if (push_out() == Flow::Go) lend_session();
                 return;
@@ -273,6 +269,7 @@ void ClientConnection::run_deferred() noexcept {
 void ClientConnection::on_end() noexcept {
     const base::Reentry::Entered entered(reentry_);
     has_ended_ = true;
+    worker_.watch_paused();  // nothing more is received: a reset would not be seen
     if (state_ != State::Over) {
         if (leaving_) {
             part();
@@ -352,12 +349,39 @@ size_t ClientConnection::room() const {
 }
 
 bool ClientConnection::make_room(size_t bytes, net::Purpose purpose) {
-    if (out_ && out_.room().size() < bytes && push_out() == Flow::Gone) return false;
-    if (!out_) out_ = worker_.loop.chunks().take(purpose);
+    if (!take_chunk(purpose)) return false;
+    if (out_.room().size() >= bytes) return true;
+    return push_out() == Flow::Go && take_chunk(purpose);
+}
+
+/// What was kept is the first in it.
+bool ClientConnection::take_chunk(net::Purpose purpose) {
     if (out_) return true;
-    worker_.counters.memory_aborts++;
-    abort();
-    return false;
+    out_ = worker_.loop.chunks().take(purpose);
+    if (!out_) {
+        worker_.counters.memory_aborts++;
+        abort();
+        return false;
+    }
+    if (!kept_.empty()) {
+        std::memcpy(out_.room().data(), kept_.data(), kept_.size());
+        out_.filled(kept_.size());
+        kept_ = {};
+    }
+    return true;
+}
+
+/// What the session has said in this event goes out. If a response is due it goes with that, a
+/// ticket mostly; until then it waits in memory of its own size: a chunk for each of those who wait
+/// would leave none for others.
+void ClientConnection::send_or_keep() {
+    if (!out_ || state_ == State::Over) return;
+    if (protocol_ && protocol_->is_waiting_for_response() && out_.size() <= kept_bytes_max) {
+        kept_.assign(reinterpret_cast<const char*>(out_.data()), out_.size());
+        out_ = {};
+    } else {
+        (void)push_out();
+    }
 }
 
 /// Needs handshake_done().
@@ -376,6 +400,7 @@ Flow ClientConnection::seal(std::span<const uint8_t> plaintext) {
 
 Flow ClientConnection::push_out() {
     if (state_ == State::Over) return Flow::Gone;
+    if (!kept_.empty() && !take_chunk(net::Purpose::Control)) return Flow::Gone;
     net::Chunk chunk = std::exchange(out_, {});
     if (!chunk || chunk.size() == 0) return Flow::Go;
     if (!stream_->can_send()) {
@@ -385,34 +410,25 @@ Flow ClientConnection::push_out() {
     }
     worker_.counters.bytes_out += chunk.size();
     stream_->send(std::move(chunk));
-    if (waits_since_ms_ == 0) watch_output();
+    if (output_clock_.since_ms() == 0) begin_to_wait();
     return Flow::Go;
 }
 
 /// A client that takes what it is sent slower than the minimal rate is cut: it holds our memory,
 /// and the backend's (Limits::response_rate_min).
-void ClientConnection::watch_output() {
-    waits_since_ms_ = worker_.loop.now_ms();
-    is_measured_ = false;
-    if (worker_.routes.get().limits().response_rate_min > 0) output_deadline_.set(output_grace_ms);
-}
-
-/// What the client's kernel acknowledged counts, not what ours took: that takes much at once, and
-/// then nothing until a third of its memory is free. Where nobody counts, anything is enough.
-bool ClientConnection::is_too_slow(int64_t acknowledged) const {
-    if (acknowledged < 0) return !took_some_ && stream_->unsent() >= unsent_;
-    const uint64_t rate_min = worker_.routes.get().limits().response_rate_min;
-    return static_cast<uint64_t>(acknowledged - acknowledged_) < rate_min * output_span_ms / 1000;
+void ClientConnection::begin_to_wait() {
+    output_clock_.begin(worker_.loop.now_ms());
+    if (!output_deadline_.is_set() && worker_.routes.get().limits().response_rate_min > 0) {
+        output_deadline_.set(OutputClock::grace_ms);
+    }
 }
 
 void ClientConnection::on_writable() noexcept {
     const base::Reentry::Entered entered(reentry_);
-    took_some_ = true;
     if (stream_->unsent() > 0) {
-        waits_since_ms_ = worker_.loop.now_ms();
+        output_clock_.progress(worker_.loop.now_ms());
     } else {
-        waits_since_ms_ = 0;
-        output_deadline_.clear();
+        output_clock_.end(worker_.loop.now_ms());
     }
     if (state_ == State::Open && room() > 0) protocol_->on_writable();
     settle();
@@ -426,7 +442,7 @@ void ClientConnection::on_memory() {
 
 Waiting ClientConnection::waiting_output() const {
     Waiting waiting;
-    if (waits_since_ms_ != 0) waiting = {stream_->unsent(), waits_since_ms_};
+    if (output_clock_.since_ms() != 0) waiting = {stream_->unsent(), output_clock_.since_ms()};
     if (state_ != State::Open) return waiting;
     const Waiting servers = protocol_->waiting_for_servers();
     if (servers.bytes == 0) return waiting;
@@ -444,7 +460,7 @@ void ClientConnection::shed() {
 
 /// Also what is left of a connection that is over and waits for its last bytes to be taken.
 void ClientConnection::cut() {
-    waits_since_ms_ = 0;
+    output_clock_.stop();
     if (state_ == State::Over) {
         stream_->abort();
     } else {
@@ -454,7 +470,9 @@ void ClientConnection::cut() {
 }
 
 Idle ClientConnection::idle() const {
-    return state_ == State::Open && waiting() == 0 ? protocol_->idle() : Idle{};
+    // Who has not taken his last response leaves no place when he is closed.
+    const bool is_quiet = state_ == State::Open && waiting() == 0 && stream_->unsent() == 0;
+    return is_quiet ? protocol_->idle() : Idle{};
 }
 
 void ClientConnection::close_idle() {
@@ -470,7 +488,7 @@ void ClientConnection::stop() {
 }
 
 bool ClientConnection::look_if_paused() {
-    if (state_ != State::Open || !stream_->paused()) return false;
+    if (state_ != State::Open || !(stream_->paused() || has_ended_)) return false;
     if (!stream_->is_broken()) return true;
     const base::Reentry::Entered entered(reentry_);
     cut();
@@ -515,6 +533,7 @@ void ClientConnection::close_now() {
 }
 
 void ClientConnection::settle() {
+    send_or_keep();
     if (state_ != State::Over || protocol_told_) return;
     protocol_told_ = true;
     if (protocol_) protocol_->on_gone();
@@ -527,7 +546,7 @@ void ClientConnection::on_closed(base::Error) noexcept {
     }
     if (state_ != State::Over) move_to(State::Over);
     settle();
-    waits_since_ms_ = 0;  // the stream is another one's soon, and we may be lent out and stay
+    output_clock_.stop();  // the stream is another one's soon, and we may be lent out and stay
     deadline_.disarm();
     output_deadline_.disarm();
     if (lent_ && worker_.options.tls.handshake_pool->withdraw(*session_)) lent_ = false;
@@ -560,18 +579,14 @@ void ClientConnection::on_deadline(void* self) noexcept {
 void ClientConnection::on_output_deadline(void* self) noexcept {
     auto& connection = *static_cast<ClientConnection*>(self);
     const base::Reentry::Entered entered(connection.reentry_);
-    if (connection.waits_since_ms_ == 0 || connection.stream_->unsent() == 0) return;
-    const int64_t acknowledged = connection.stream_->acknowledged();
-    if (connection.is_measured_ && connection.is_too_slow(acknowledged)) {
-        base::log_debug("proxy", connection.address_, "cut: too slow in taking the response");
-        connection.worker_.counters.slow_clients++;
-        return connection.cut();
-    }
-    connection.is_measured_ = true;
-    connection.acknowledged_ = acknowledged;
-    connection.unsent_ = connection.stream_->unsent();
-    connection.took_some_ = false;
-    connection.output_deadline_.set(output_span_ms);
+    const uint64_t rate_min = connection.worker_.routes.get().limits().response_rate_min;
+    if (rate_min == 0) return;
+    const OutputClock::Look look = connection.output_clock_.look(
+        connection.worker_.loop.now_ms(), connection.stream_->delivery().taken, rate_min);
+    if (!look.is_too_slow) return connection.output_deadline_.set(look.next_ms);
+    base::log_debug("proxy", connection.address_, "cut: too slow in taking the response");
+    connection.worker_.counters.slow_clients++;
+    connection.cut();
 }
 
 }  // namespace proxy

@@ -13,7 +13,7 @@
 // Incoming plaintext that the protocol cannot use yet waits in pending_, never more than one head
 // and one record; while it waits the stream is paused. So does ciphertext for a lent session.
 // Outgoing pieces are gathered in a chunk of the connection's own until flush() seals them, into as
-// few records as possible.
+// few records as possible. Between two events no chunk is held here.
 #pragma once
 
 #include <memory>
@@ -24,6 +24,7 @@
 #include "net/event_loop.h"
 #include "proxy/client_protocol.h"
 #include "proxy/deadline.h"
+#include "proxy/output_clock.h"
 #include "proxy/worker_context.h"
 
 namespace proxy {
@@ -70,13 +71,14 @@ class ClientConnection final : public net::StreamHandler,
     void shed();
     /// ClientProtocol::idle(); not, before there is one.
     Idle idle() const;
-    bool is_over() const { return state_ == State::Over; }
+    /// Over, and nothing has to be taken first: its place is free soon.
+    bool is_leaving() const { return state_ == State::Over && stream_->unsent() == 0; }
     /// Closes it in order if it is idle.
     void close_idle();
     /// The worker ends: what is under way is cut, so that no part of it looks complete.
     void stop();
-    /// Nothing is received now: cuts it if the client is gone. True if it has to be looked at
-    /// again.
+    /// Nothing is received now, or the client has ended its side: cuts it if the client is gone.
+    /// True if it has to be looked at again.
     bool look_if_paused();
 
     void on_data(std::span<uint8_t> bytes) noexcept override;
@@ -116,9 +118,10 @@ class ClientConnection final : public net::StreamHandler,
     /// A chunk to be sent, with room for so many bytes; false, and aborted: there is no memory.
     bool make_room(size_t bytes, net::Purpose purpose);
     Flow seal(std::span<const uint8_t> plaintext);
+    bool take_chunk(net::Purpose purpose);
     Flow push_out();
-    void watch_output();
-    bool is_too_slow(int64_t acknowledged) const;
+    void send_or_keep();
+    void begin_to_wait();
     void cut();
 
     /// Every event ends here: if the connection is over, its protocol is told, once.
@@ -134,19 +137,15 @@ class ClientConnection final : public net::StreamHandler,
     std::unique_ptr<ClientProtocol> protocol_;  // null while handshaking
     Deadline deadline_;                         // the protocol's; before: the handshake's
     Deadline output_deadline_;                  // for what waits to be taken
-    uint64_t waits_since_ms_ = 0;               // output, for the client to take; 0: none waits
-    size_t unsent_ = 0;                         // when output_deadline_ began
-    int64_t acknowledged_ = 0;                  // when output_deadline_ began
+    OutputClock output_clock_;                  // of that
     net::Chunk gather_;                         // plaintext to be sealed; TLS only
     net::Chunk out_;                            // sealed or plain bytes to be sent
     uint16_t public_port_;
     State state_ = State::Handshaking;
     bool is_unix_;
     bool bulk_ = false;
-    bool has_spoken_ = false;   // bytes came
-    bool is_measured_ = false;  // acknowledged_ is of this wait
-    bool took_some_ = false;    // since then
-    bool run_wanted_ = false;   // run_deferred() is on its way
+    bool has_spoken_ = false;  // bytes came
+    bool run_wanted_ = false;  // run_deferred() is on its way
     bool turn_wanted_ = false;
     bool leaving_ = false;
     bool has_ended_ = false;      // the client's FIN came
@@ -156,6 +155,7 @@ class ClientConnection final : public net::StreamHandler,
     bool lent_ = false;  // the handshake pool has session_: not to be touched
     base::Reentry reentry_;
     std::string pending_;
+    std::string kept_;  // of the session's, until the response that is due
     std::string address_;
 };
 

@@ -91,7 +91,8 @@ class ClientProtocol {
     virtual Idle idle() const = 0;
     /// What of its requests waits for servers to take it.
     virtual Waiting waiting_for_servers() const = 0;
-    /// A response is being waited for: what the session has to say can go with it.
+    /// A response is due: what the session has to say can go with it. Not within a tunnel, where
+    /// nothing is due.
     virtual bool is_waiting_for_response() const = 0;
 };
 

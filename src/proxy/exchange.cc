@@ -62,6 +62,7 @@ bool Exchange::start(ResponseSink& sink, const RequestHead& head, const ForwardI
     attempts_ = {};
     request_framing_ = head.framing;
     pushed_ = request_ended_ = body_begun_ = beyond_first_ = replayed_ = held_ = false;
+    is_watched_ = false;
     idempotent_ = head.is_idempotent;
     to_head_ = head.is_head;
     websocket_ = forward.upgrade;
@@ -199,11 +200,14 @@ size_t Exchange::room() const {
 }
 
 void Exchange::begin_to_watch() {
-    if (waiting().bytes > 0) (void)connection_->taken();
+    // Of a small request the server has all: there is nothing to ask.
+    is_watched_ = connection_ != nullptr && (beyond_first_ || waiting().bytes > 0);
+    if (is_watched_) (void)connection_->has_taken(1);
 }
 
 bool Exchange::is_being_taken(uint64_t bytes_min) {
-    return waiting().bytes > 0 && connection_->taken() >= std::max<uint64_t>(1, bytes_min);
+    return is_watched_ && connection_ != nullptr &&
+           connection_->has_taken(std::max<uint64_t>(1, bytes_min));
 }
 
 void Exchange::resume_response() {

@@ -56,8 +56,8 @@ class Exchange final : public BackendUser {
     Waiting waiting() const { return connection_ != nullptr ? connection_->waiting() : Waiting{}; }
     /// From now on is_being_taken() counts.
     void begin_to_watch();
-    /// Something waits, and of it so many bytes were taken since begin_to_watch() or the last time
-    /// that this was asked.
+    /// So many bytes of the request were taken since begin_to_watch() or the last time that this
+    /// was asked; or any, and with them the last one.
     bool is_being_taken(uint64_t bytes_min);
 
     /// The sink has room again.
@@ -128,6 +128,7 @@ class Exchange final : public BackendUser {
     bool request_ended_ = false;
     bool body_begun_ = false;    // body bytes were staged
     bool beyond_first_ = false;  // bytes were sent that first_ does not hold
+    bool is_watched_ = false;    // begin_to_watch()
     bool idempotent_ = false;
     bool to_head_ = false;
     bool websocket_ = false;

@@ -69,7 +69,7 @@ bool Http1Connection::is_full(size_t waiting) const {
 }
 
 bool Http1Connection::is_waiting_for_response() const {
-    return request_ && request_->exchange().is_under_way();
+    return state_ != State::Tunnel && request_ && request_->exchange().is_under_way();
 }
 
 Idle Http1Connection::idle() const {
@@ -567,7 +567,7 @@ void Http1Connection::on_writable() {
         request_->exchange().resume_response();
         // It is the backend's turn again. If it was before, that it has sent nothing is no
         // progress.
-        if (request_->response_begun() && !request_->has_deadline()) progress_made();
+        if (!request_->has_deadline()) progress_made();
     } else if (local_rest_) {
         send_local_rest();
     } else if (state_ == State::Head) {

@@ -82,14 +82,15 @@ void WorkerContext::on_paused_timer(void* self) noexcept {
 
 void WorkerContext::watch_places() {
     const size_t places = options.loop.connections_max;
-    if (places_timer_.armed() || loop.counters().connections <= places - places / 16) return;
+    const size_t few = std::max<size_t>(1, places / 16);
+    if (places_timer_.armed() || loop.counters().connections + few <= places) return;
     loop.timers().arm(places_timer_, places_sweep_ms);
 }
 
 void WorkerContext::on_places_timer(void* self) noexcept {
     auto& worker = *static_cast<WorkerContext*>(self);
     const size_t places = worker.options.loop.connections_max;
-    const size_t target = places - places / 8;
+    const size_t target = places - std::min(places, std::max<size_t>(2, places / 8));
     if (worker.loop.counters().connections <= target) return;
     const uint64_t now_ms = worker.loop.now_ms();
     using Candidates = std::vector<std::pair<uint64_t, ClientConnection*>>;  // by idle since
@@ -98,7 +99,7 @@ void WorkerContext::on_places_timer(void* self) noexcept {
     size_t young = 0;  // they get their time to ask, and then make place for those that have
     size_t open = 0;   // those that are closing need not be closed
     for (ClientConnection* c = worker.first_connection; c != nullptr; c = c->next) {
-        if (c->is_over()) continue;
+        if (c->is_leaving()) continue;
         ++open;
         const Idle idle = c->idle();
         if (idle.since_ms == 0) continue;
@@ -299,6 +300,7 @@ Worker::Load Worker::load() const {
     }
     return {.streams = impl_->event_loop->streams(),
             .chunks = impl_->event_loop->chunks().in_use(),
+            .chunks_queued = impl_->event_loop->queued_chunks(),
             .timers = impl_->event_loop->timers().armed(),
             .requests = context.requests(),
             .backends_leased = context.pools.leased(),

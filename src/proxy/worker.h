@@ -91,6 +91,7 @@ class Worker {
     struct Load {
         size_t streams = 0;  // both sides, closing ones included
         size_t chunks = 0;
+        size_t chunks_queued = 0;  // in streams, where shedding sees them: between turns all
         size_t timers = 0;
         size_t requests = 0;  // from head to the end of the response
         size_t backends_leased = 0;

@@ -120,9 +120,10 @@ def test_refused_requests_are_told_of_now_and_then(front):
     assert len([line for line in front.log.splitlines() if "request refused" in line]) <= 20
 
 
-def test_idle_connections_make_place_for_newcomers(mdfront, site, backend):
-    front = mdfront([site(backend)], server={"workers": 1}, limits={"connections_max": 20})
-    idle = [front.connect_plain() for _ in range(20)]
+@pytest.mark.parametrize("places", [8, 20])
+def test_idle_connections_make_place_for_newcomers(mdfront, site, backend, places):
+    front = mdfront([site(backend)], server={"workers": 1}, limits={"connections_max": places})
+    idle = [front.connect_plain() for _ in range(places)]
     for client in idle:
         assert client.exchange().status == 200
     at = time.monotonic()
@@ -130,3 +131,50 @@ def test_idle_connections_make_place_for_newcomers(mdfront, site, backend):
     assert time.monotonic() - at < 10  # and not after idle_timeout, a minute
     for client in idle:
         client.close()
+
+
+def test_those_who_do_not_take_their_last_response_hold_no_place_for_others(mdfront, site, backend):
+    """Their connections are over, but stay until they have read: nobody may count on their places.
+    The body is one that the front takes whole, and the kernel, before such a reader, does not."""
+    def answer(connection):
+        connection.read_request()
+        connection.answer(body=bytes(126_000), fields=[("Connection", "close")])
+
+    backend.script = answer
+    front = mdfront([site(backend)], server={"workers": 1}, limits={"connections_max": 40})
+    readers = []
+    for _ in range(10):
+        reader = socket.socket()
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        reader.connect(("127.0.0.1", front.http))
+        reader.sendall(b"GET / HTTP/1.1\r\nHost: example.test\r\nConnection: close\r\n\r\n")
+        readers.append(reader)
+    wait_until(lambda: len(backend.connections) == 10, "all have asked")
+    idle = [front.connect_plain() for _ in range(30)]
+    at = time.monotonic()
+    with front.connect_plain() as newcomer:
+        assert newcomer.exchange().status == 200
+    assert time.monotonic() - at < 10  # and not after idle_timeout, a minute
+    for client in readers + idle:
+        client.close()
+
+
+def test_a_client_that_half_closes_and_resets_is_seen_to_leave(mdfront, site, backend):
+    """After its FIN nothing is received, so that no receive tells of the reset."""
+    left = threading.Event()
+
+    def hang(connection):
+        connection.read_request()
+        connection.wait_for_end()
+        left.set()
+
+    backend.script = hang
+    front = mdfront([site(backend)])
+    client = socket.create_connection(("127.0.0.1", front.http))
+    client.sendall(b"GET / HTTP/1.1\r\nHost: example.test\r\n\r\n")
+    wait_until(lambda: backend.connections, "the request is there")
+    client.shutdown(socket.SHUT_WR)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    assert left.wait(20)  # looked at every 5 s; the request's own deadline is 60 s away

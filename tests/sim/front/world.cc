@@ -288,6 +288,11 @@ void World::check_bounds() const {
     if (load.chunks > loop_.chunks_max) {
         oracle_.violate("{} chunks of {} are in use", load.chunks, loop_.chunks_max);
     }
+    // What is kept elsewhere from turn to turn nobody can shed.
+    if (load.chunks != load.chunks_queued) {
+        oracle_.violate("{} chunks are in use, and {} of them wait in a stream{}", load.chunks,
+                        load.chunks_queued, describe_actors());
+    }
 }
 
 /// Whose connections may be meant.

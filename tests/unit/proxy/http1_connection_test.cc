@@ -432,6 +432,20 @@ TEST_CASE("the server's deadline does not run while the client has to take what 
     CHECK(c.all_is_over());
 }
 
+TEST_CASE("hints that its client takes slowly do not free a server from its deadline") {
+    Conversation c;
+    (void)c.http1->on_bytes(get);
+    c.reach_server();
+    c.client.room_left_after_flush = 0;
+    c.server_says("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n");
+    REQUIRE(c.client_gets("a.css"));
+    c.client.room_left = c.client.room_left_after_flush = 1000;
+    c.http1->on_writable();
+    CHECK(c.client_gets("HTTP/1.1 504 "));
+    c.http1->on_gone();
+    CHECK(c.all_is_over());
+}
+
 TEST_CASE("only a connection between requests counts as idle") {
     Conversation c;
     c.loop->turn(1);
