@@ -12,11 +12,10 @@ namespace net {
 
 namespace {
 
-/// How long finish() reads on after its FIN.
-constexpr uint64_t linger_timeout_ms = 2'000;
-/// And for so many bytes: enough for what was on its way, not for an upload that nobody wants
-/// (faults.md H1-57).
-constexpr size_t discard_bytes_max = 1024 * 1024;
+/// How long finish() reads on after its FIN: while something comes now and then, as a reset would
+/// take from the peer what it has not read yet, but not for ever (faults.md H1-57).
+constexpr uint64_t linger_quiet_ms = 5'000;
+constexpr uint64_t linger_ms = 30'000;
 /// Held bytes are delivered in pieces that a receiver knows from the wire.
 constexpr size_t held_piece_bytes = large_buffer_bytes;
 
@@ -85,7 +84,7 @@ void Stream::set_handler(StreamHandler& handler) {
 Stream::Waiting& Stream::waiting() {
     if (!waiting_) {
         const auto callback = [](void* owner) noexcept { static_cast<Stream*>(owner)->on_timer(); };
-        waiting_.reset(new Waiting{Timer(this, callback), 0, {}});
+        waiting_.reset(new Waiting{Timer(this, callback), 0, 0, {}});
     }
     return *waiting_;
 }
@@ -138,7 +137,7 @@ void Stream::on_connect_done(int result) noexcept {
 void Stream::on_timer() noexcept {
     if (state_ == State::Connecting) {
         begin_close({base::ErrorDomain::Net, 0, "connect timed out"});
-    } else if (state_ == State::Draining) {
+    } else if (state_ == State::Draining && !lingers_on()) {
         stop_draining();
     }
 }
@@ -192,7 +191,6 @@ void Stream::on_receive(const Completion& completion, BufferGroup& group) noexce
         ops_ = static_cast<uint8_t>(ops_ & ~op_receive);
         cancelling_ = false;
     }
-    bool discarded = false;
     if (completion.has_buffer()) {
         if (completion.result > 0) {
             const auto size = static_cast<size_t>(completion.result);
@@ -205,12 +203,11 @@ void Stream::on_receive(const Completion& completion, BufferGroup& group) noexce
                     handler_->on_data(bytes);
                 }
             } else if (state_ == State::Draining) {
-                discarded = waiting().discard(size) > discard_bytes_max;
+                waiting().heard_ms = loop_.now_ms();
             }
         }
         group.give_back(completion.buffer());
     }
-    if (discarded) stop_draining();
     if ((ops_ & op_receive) != 0) return;  // the multishot goes on
 
     if (state_ == State::Closing) {
@@ -413,7 +410,19 @@ void Stream::queue_empty() {
     shutdown_done_ = true;
     if (state_ != State::Draining) return;
     if (ended_) return begin_close({});
-    loop_.timers_.arm(waiting().timer, linger_timeout_ms);
+    waiting().heard_ms = loop_.now_ms();
+    waiting().linger_until_ms = loop_.now_ms() + linger_ms;
+    (void)lingers_on();
+}
+
+/// False: it has read on for long enough.
+bool Stream::lingers_on() {
+    if (!shutdown_done_) return false;
+    const uint64_t until_ms =
+        std::min(waiting().heard_ms + linger_quiet_ms, waiting().linger_until_ms);
+    if (loop_.now_ms() >= until_ms) return false;
+    loop_.timers_.arm(waiting().timer, until_ms - loop_.now_ms());
+    return true;
 }
 
 void Stream::finish(uint64_t flush_ms) {

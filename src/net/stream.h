@@ -93,8 +93,8 @@ class Stream {
     /// Sends what is queued, then FIN; the other direction stays open (half-close).
     void shutdown_write();
     /// Closes in order: sends what is queued, for `flush_ms` at most, then FIN, reads and discards
-    /// until the peer closes or 2 s have passed, so that the peer can read our last bytes even if
-    /// it was still sending. on_data() is not called any more.
+    /// until the peer closes, or sends nothing for 5 s, or 30 s have passed, so that the peer can
+    /// read our last bytes even if it was still sending. on_data() is not called any more.
     void finish(uint64_t flush_ms = 30'000);
     /// Closes now; what is queued is lost. Synchronous shutdown, then on_closed() from the loop.
     void close();
@@ -164,6 +164,7 @@ class Stream {
     void send_failed(int result);
     void queue_empty();
     /// The peer does not take what is queued, or does not stop sending.
+    bool lingers_on();
     void stop_draining();
     void begin_close(base::Error error);
     Waiting& waiting();

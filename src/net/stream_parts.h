@@ -89,11 +89,9 @@ struct Stream::Held {
 };
 
 struct Stream::Waiting {
-    /// Counts bytes that came while draining; all of them so far.
-    size_t discard(size_t bytes) { return discarded += bytes; }
-
     Timer timer;
-    size_t discarded = 0;
+    uint64_t heard_ms = 0;  // loop time of the last bytes that came while draining
+    uint64_t linger_until_ms = 0;
     Address address;  // read by the kernel while it connects
 };
 

@@ -5,6 +5,13 @@
 
 namespace sim::front {
 
+namespace {
+
+/// How long the front reads on, after its end, what comes from a client that sends now and then.
+constexpr uint64_t linger_quiet_ms = 5'000;
+
+}  // namespace
+
 bool Client::receive() {
     if (is_deaf_) {
         if (peer_->is_reset()) leave();
@@ -162,7 +169,10 @@ void Client::check_owed(bool is_reset) const {
     if (tls_ && !tls_->is_done() && !excuses.kernel && !excuses.draining) {
         oracle_.violate("the handshake of client {} ends in the middle", number_);
     }
-    if (tunnel_ != nullptr && attempt_->is_sent_whole && !has_ended_tunnel_ &&
+    // Who still sends is not waited for without end: what he has not read by then is lost.
+    const bool is_late = is_reset && attempt_ != nullptr && attempt_->ended_ms != 0 &&
+                         scene_.now_ms() >= attempt_->ended_ms + linger_quiet_ms;
+    if (tunnel_ != nullptr && attempt_->is_sent_whole && !has_ended_tunnel_ && !is_late &&
         !attempt_->was_reset && !excuses.kernel && body_read_ != attempt_->size) {
         oracle_.violate("client {} gets {} of {} bytes out of its tunnel", number_, body_read_,
                         attempt_->size);

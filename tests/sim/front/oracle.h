@@ -50,6 +50,7 @@ struct Attempt {
     uint64_t size = 0;
     size_t padding = 0;           // of its X-Padding
     bool is_sent_whole = false;   // with the FIN that ends it, if it is one that FIN ends
+    uint64_t ended_ms = 0;        // when a tunnel's server ended its side
     bool is_broken = false;       // nothing to be taken for a response will come, or it is cut
     bool is_junk = false;         // must not be passed on
     bool is_lost = false;         // its connection ended

@@ -341,6 +341,7 @@ bool ServerConnection::produce_tunnel() {
         if (wire_at_ != wire_.size() || (!scene_.is_fair && !dice_.chance(100))) return false;
         oracle_.trace().note("server", server_, "ends the tunnel of request", seen_.request->id);
         has_shut_ = attempt.is_sent_whole = true;
+        attempt.ended_ms = scene_.now_ms();
         peer_->shut_write();
         return true;
     }
