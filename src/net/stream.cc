@@ -14,7 +14,6 @@ namespace {
 
 /// How long finish() reads on after its FIN: while something comes now and then, as a reset would
 /// take from the peer what it has not read yet, but not for ever (faults.md H1-57).
-constexpr uint64_t linger_quiet_ms = 5'000;
 constexpr uint64_t linger_ms = 30'000;
 /// Held bytes are delivered in pieces that a receiver knows from the wire.
 constexpr size_t held_piece_bytes = large_buffer_bytes;
@@ -84,7 +83,7 @@ void Stream::set_handler(StreamHandler& handler) {
 Stream::Waiting& Stream::waiting() {
     if (!waiting_) {
         const auto callback = [](void* owner) noexcept { static_cast<Stream*>(owner)->on_timer(); };
-        waiting_.reset(new Waiting{Timer(this, callback), 0, 0, {}});
+        waiting_.reset(new Waiting{Timer(this, callback), 0, 0, 0, {}});
     }
     return *waiting_;
 }
@@ -419,13 +418,13 @@ void Stream::queue_empty() {
 bool Stream::lingers_on() {
     if (!shutdown_done_) return false;
     const uint64_t until_ms =
-        std::min(waiting().heard_ms + linger_quiet_ms, waiting().linger_until_ms);
+        std::min(waiting().heard_ms + waiting().quiet_ms, waiting().linger_until_ms);
     if (loop_.now_ms() >= until_ms) return false;
     loop_.timers_.arm(waiting().timer, until_ms - loop_.now_ms());
     return true;
 }
 
-void Stream::finish(uint64_t flush_ms) {
+void Stream::finish(uint64_t flush_ms, uint64_t quiet_ms) {
     if (state_ > State::Open) return;
     if (state_ == State::Connecting || broken_) return close();
     state_ = State::Draining;
@@ -433,6 +432,7 @@ void Stream::finish(uint64_t flush_ms) {
     held_.reset();
     end_held_ = false;
     shutdown_wanted_ = true;
+    waiting().quiet_ms = quiet_ms;
     if (outgoing_ == nullptr) {
         queue_empty();
     } else {

@@ -93,9 +93,9 @@ class Stream {
     /// Sends what is queued, then FIN; the other direction stays open (half-close).
     void shutdown_write();
     /// Closes in order: sends what is queued, for `flush_ms` at most, then FIN, reads and discards
-    /// until the peer closes, or sends nothing for 5 s, or 30 s have passed, so that the peer can
-    /// read our last bytes even if it was still sending. on_data() is not called any more.
-    void finish(uint64_t flush_ms = 30'000);
+    /// until the peer closes, or sends nothing for `quiet_ms`, or 30 s have passed, so that the
+    /// peer can read our last bytes even if it was still sending. on_data() is not called any more.
+    void finish(uint64_t flush_ms = 30'000, uint64_t quiet_ms = 5'000);
     /// Closes now; what is queued is lost. Synchronous shutdown, then on_closed() from the loop.
     void close();
     /// As close(), and the peer sees RST: for messages that broke off and must not look complete.

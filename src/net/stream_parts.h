@@ -91,6 +91,7 @@ struct Stream::Held {
 struct Stream::Waiting {
     Timer timer;
     uint64_t heard_ms = 0;  // loop time of the last bytes that came while draining
+    uint64_t quiet_ms = 0;  // draining ends when nothing has come for so long
     uint64_t linger_until_ms = 0;
     Address address;  // read by the kernel while it connects
 };

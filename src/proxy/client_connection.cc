@@ -13,6 +13,10 @@ constexpr size_t record_bytes = tls::Session::plaintext_max;
 constexpr size_t output_bytes_max = net::bulk_buffer_bytes + net::chunk_bytes;
 /// What a session says of itself besides a request: a ticket, a new key.
 constexpr size_t kept_bytes_max = 1024;
+/// How long the stream reads on after the end, while nothing comes; and where others wait for the
+/// place, and there was no response to be lost.
+constexpr uint64_t linger_ms = 5'000;
+constexpr uint64_t hurried_linger_ms = 1'000;
 /// Nobody takes as long for what he was sent last, at any rate.
 constexpr uint64_t last_output_ms = 3'600'000;
 
@@ -477,6 +481,7 @@ Idle ClientConnection::idle() const {
 
 void ClientConnection::close_idle() {
     const base::Reentry::Entered entered(reentry_);
+    is_hurried_ = true;
     if (idle().since_ms != 0) protocol_->on_deadline();
     settle();
 }
@@ -517,7 +522,7 @@ void ClientConnection::leave() {
 void ClientConnection::part() {
     if (state_ == State::Over) return;
     move_to(State::Over);
-    stream_->finish(last_output_ms);
+    stream_->finish(last_output_ms, is_hurried_ ? hurried_linger_ms : linger_ms);
 }
 
 void ClientConnection::abort() {

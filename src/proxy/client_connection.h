@@ -148,6 +148,7 @@ class ClientConnection final : public net::StreamHandler,
     bool run_wanted_ = false;  // run_deferred() is on its way
     bool turn_wanted_ = false;
     bool leaving_ = false;
+    bool is_hurried_ = false;     // its place is needed
     bool has_ended_ = false;      // the client's FIN came
     bool input_over_ = false;     // close_notify or FIN: what follows is nobody's
     bool protocol_told_ = false;  // on_gone()
