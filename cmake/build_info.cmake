@@ -14,6 +14,10 @@ if(Git_FOUND AND EXISTS ${CMAKE_SOURCE_DIR}/.git)
         set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${history})
     endif()
 endif()
+if(NOT MDFRONT_COMMIT AND EXISTS ${CMAKE_SOURCE_DIR}/.commit)
+    # A copy of a tree: whoever makes it writes the commit down.
+    file(STRINGS ${CMAKE_SOURCE_DIR}/.commit MDFRONT_COMMIT LIMIT_COUNT 1)
+endif()
 set(MDFRONT_BUILT_WITH "liburing ${liburing_VERSION}, llhttp ${LLHTTP_VERSION}, fmt ${fmt_VERSION}, "
     "toml++ ${tomlplusplus_VERSION}, nlohmann-json ${nlohmann_json_VERSION}, CLI11 ${CLI11_VERSION}")
 list(JOIN MDFRONT_BUILT_WITH "" MDFRONT_BUILT_WITH)

@@ -113,9 +113,7 @@ Session::Read SslSession::stopped(int result) {
         case SSL_ERROR_WANT_X509_LOOKUP:  // see on_certificate()
             return {State::NeedSlowKey, 0};
         case SSL_ERROR_ZERO_RETURN:
-            if (!done_) {
-                return fail(Failure::GivenUp, "the client closed in the middle of the handshake");
-            }
+            if (!done_) return closed_early();
             phase_ = Phase::Closed;
             ring_.drop_input();
             return {State::Closed, 0};
@@ -124,8 +122,17 @@ Session::Read SslSession::stopped(int result) {
                 return fail(Failure::ProtocolError,
                             "too many KeyUpdates, renegotiations or alerts");
             }
+            // OpenSSL 3.5 has no word for a close_notify before the end of a TLS 1.3 handshake.
+            if (!done_ && ERR_peek_error() == 0 &&
+                (SSL_get_shutdown(ssl_.get()) & SSL_RECEIVED_SHUTDOWN) != 0) {
+                return closed_early();
+            }
             return fail_as_openssl_says();
     }
+}
+
+Session::Read SslSession::closed_early() {
+    return fail(Failure::GivenUp, "the client closed in the middle of the handshake");
 }
 
 void SslSession::use_slow_key() {

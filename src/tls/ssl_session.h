@@ -55,6 +55,7 @@ class SslSession final : public Session {
     Read stopped(int result);
     /// What a callback said before stands.
     Read fail(Failure failure, std::string text);
+    Read closed_early();
     Read fail_as_openssl_says();
     void count_failure();
     bool is_over() const { return phase_ == Phase::Failed || phase_ == Phase::Closed; }

@@ -9,19 +9,39 @@ namespace tls {
 namespace {
 
 constexpr int turns_max = 10;  // a handshake takes two of each side
+/// 112 bits, which is what browsers ask for: no SHA-1, no RSA below 2048. Whatever the system's
+/// openssl.cnf says.
+constexpr int security_level = 2;
+constexpr int signature_bits_min = 112;
+
+/// SHA-1 and older: clients refuse them, and OpenSSL 3.5 says nothing of a server's own. A root's
+/// own signature counts for nobody.
+bool is_signed_too_weakly(const X509* x509) {
+    const bool is_root =
+        X509_NAME_cmp(X509_get_subject_name(x509), X509_get_issuer_name(x509)) == 0;
+    int bits = 0;
+    // OpenSSL looks into the certificate's algorithms, and keeps what it found: not const to it.
+    return !is_root && (X509_get_signature_info(const_cast<X509*>(x509), nullptr, nullptr, &bits,
+                                                nullptr) != 1 ||
+                        bits < signature_bits_min);
+}
 
 /// A context that has the certificate, or what is wrong.
 std::string make_server(const Certificate& certificate, SslCtxPtr& server) {
     server.reset(SSL_CTX_new(TLS_server_method()));
+    if (server) SSL_CTX_set_security_level(server.get(), security_level);
     const X509Ptr leaf = decode_x509(certificate.leaf, nullptr);
     const PkeyPtr key =
         decode_pkcs8(certificate.key->bytes(), openssl_type(certificate.key_type), nullptr);
+    if (leaf && is_signed_too_weakly(leaf.get())) return "its signature is too weak";
     if (!server || !leaf || !key || SSL_CTX_use_certificate(server.get(), leaf.get()) != 1 ||
         SSL_CTX_use_PrivateKey(server.get(), key.get()) != 1) {
         return take_error_text();
     }
     for (const auto& der : certificate.chain) {
         X509Ptr issuer = decode_x509(*der, nullptr);
+        if (issuer && is_signed_too_weakly(issuer.get()))
+            return "its issuer's signature is too weak";
         if (!issuer || SSL_CTX_add0_chain_cert(server.get(), issuer.get()) != 1) {
             return take_error_text();
         }
@@ -80,6 +100,7 @@ std::string why_no_handshake(const Certificate& certificate, const std::string& 
     if (std::string why = make_server(certificate, server); !why.empty()) return why;
     const SslCtxPtr client(SSL_CTX_new(TLS_client_method()));
     if (!client) return take_error_text();
+    SSL_CTX_set_security_level(client.get(), security_level);
     for (const int version : {TLS1_3_VERSION, TLS1_2_VERSION}) {
         std::string why = shake_hands(server.get(), client.get(), version, certificate, name);
         clear_errors();
