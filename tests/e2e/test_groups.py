@@ -22,8 +22,8 @@ def key_exchange(front, groups, *arguments):
          "example.test", "-msg", "-groups", groups, *arguments],
         input="", capture_output=True, text=True, timeout=20)
     output = done.stdout + done.stderr
-    found = re.search(r"Negotiated TLS1.3 group: (\S+)|(?:Server|Peer) Temp Key: (?:ECDH, )?([^,\n]+)",
-                      output)
+    found = re.search(r"Negotiated TLS1.3 group: (\S+)"
+                      r"|(?:Server|Peer) Temp Key: (?:ECDH, )?([^,\n]+)", output)
     group = (found.group(1) or found.group(2)) if found else None
     return (None if group == "<NULL>" else {"secp384r1": "P-384", "prime256v1": "P-256"}.get(
         group, group)), len(re.findall(r"^>>> .*ClientHello$", output, re.MULTILINE))
