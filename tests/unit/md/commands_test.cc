@@ -198,8 +198,10 @@ TEST_CASE("A command has three descriptors, no signals of ours, and a session of
     const CommandResult masks = run({"/bin/grep", "-E", "SigBlk|SigIgn", "/proc/self/status"});
     (void)::signal(SIGPIPE, old);
     REQUIRE(::pthread_sigmask(SIG_UNBLOCK, &usr1, nullptr) == 0);
-    // Signals 32 and 33 are glibc's own, whose posix_spawn ignores them.
-    CHECK(masks.output == "SigBlk:\t0000000000000000\nSigIgn:\t0000000180000000\n");
+    // Signals 32 and 33 are glibc's own; before 2.38 its posix_spawn ignores them.
+    const std::string none = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n";
+    const std::string own = "SigBlk:\t0000000000000000\nSigIgn:\t0000000180000000\n";
+    CHECK((masks.output == none || masks.output == own));
 
     const CommandResult session = shell(
         "read -r pid name state parent group session rest < /proc/self/stat; "
