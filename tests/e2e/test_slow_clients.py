@@ -178,3 +178,23 @@ def test_a_client_that_half_closes_and_resets_is_seen_to_leave(mdfront, site, ba
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
     assert left.wait(20)  # looked at every 5 s; the request's own deadline is 60 s away
+
+
+def test_a_server_that_still_takes_an_upload_is_not_one_that_does_not_answer(mdfront, site, backend):
+    """What it has not read yet lies in the kernel, ours and its own, and none of it with us."""
+    size = 3_000_000
+
+    def read_slowly(connection):
+        connection.read_head()
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        for _ in range(size // 50_000):
+            connection.exactly(50_000)
+            time.sleep(0.1)  # 500 KB/s: 6 s in all
+        connection.answer()
+
+    backend.script = read_slowly
+    front = mdfront([site(backend)], limits={"backend_response_timeout": "2s"})
+    with front.connect_plain(timeout=30) as client:
+        client.request("POST", fields=[("Content-Length", size)])
+        client.send(bytes(size))
+        assert client.read_response().status == 200
