@@ -180,7 +180,7 @@ def test_a_client_that_half_closes_and_resets_is_seen_to_leave(mdfront, site, ba
     assert left.wait(20)  # looked at every 5 s; the request's own deadline is 60 s away
 
 
-def test_a_server_that_still_takes_an_upload_is_not_one_that_does_not_answer(mdfront, site, backend):
+def test_a_server_that_still_takes_an_upload_is_waited_for(mdfront, site, backend):
     """What it has not read yet lies in the kernel, ours and its own, and none of it with us."""
     size = 3_000_000
 
