@@ -64,6 +64,7 @@ void ClientConnection::move_to(State next_state) {
             gather_ = {};
             out_ = {};
             kept_ = {};
+            over_since_ms_ = worker_.loop.now_ms();
             deadline_.clear();  // the other one goes on: what was sent last is watched as well
             run_soon();         // settle()
             break;
@@ -481,8 +482,10 @@ Idle ClientConnection::idle() const {
 
 void ClientConnection::close_idle() {
     const base::Reentry::Entered entered(reentry_);
-    is_hurried_ = true;
-    if (idle().since_ms != 0) protocol_->on_deadline();
+    if (idle().since_ms != 0) {
+        is_hurried_ = true;
+        protocol_->on_deadline();
+    }
     settle();
 }
 

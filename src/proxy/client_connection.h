@@ -71,8 +71,12 @@ class ClientConnection final : public net::StreamHandler,
     void shed();
     /// ClientProtocol::idle(); not, before there is one.
     Idle idle() const;
-    /// Over, and nothing has to be taken first: its place is free soon.
-    bool is_leaving() const { return state_ == State::Over && stream_->unsent() == 0; }
+    /// Over since a moment ago, and nothing has to be taken first: its place is free soon. A client
+    /// that goes on sending can stay for longer, and nobody should count on its place.
+    bool is_leaving() const {
+        return state_ == State::Over && stream_->unsent() == 0 &&
+               worker_.loop.now_ms() < over_since_ms_ + leaving_ms;
+    }
     /// Closes it in order if it is idle.
     void close_idle();
     /// The worker ends: what is under way is cut, so that no part of it looks complete.
@@ -156,6 +160,8 @@ class ClientConnection final : public net::StreamHandler,
     bool lent_ = false;  // the handshake pool has session_: not to be touched
     base::Reentry reentry_;
     std::string pending_;
+    static constexpr uint64_t leaving_ms = 2'000;
+    uint64_t over_since_ms_ = 0;
     std::string kept_;  // of the session's, until the response that is due
     std::string address_;
 };
